@@ -1,0 +1,336 @@
+//! The ledger of `workflow_job` webhooks: a fold over verified deliveries that gives the same
+//! state for every order and repetition of them. It can hold; it never clears, for deliveries are
+//! lost.
+
+use crate::{
+    lease::Heartbeat,
+    policy::Policy,
+    runner::{Runner, RunnerId, RunnerRef},
+    seen::JobsSeen,
+    time::{Instant, after, age, latest},
+};
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// After this a job that a webhook opened is over in any case: no job on a self-hosted runner may
+/// last longer (facts.md A3).
+pub const LONGEST_JOB: TimeDelta = TimeDelta::days(5);
+
+/// What a `workflow_job` delivery says has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// The job waits for a runner.
+    Queued,
+    /// The job waits for something else.
+    Waiting,
+    /// A runner has it.
+    InProgress,
+    /// It is over.
+    Completed,
+    /// An action that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
+/// One verified delivery, reduced to what is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// What happened.
+    pub action: Action,
+    /// GitHub's number of the job.
+    pub job_id: u64,
+    /// Which attempt of its run; 1 for the first.
+    pub attempt: u32,
+    /// The runner it names. On `queued` and `waiting` it means nothing and is ignored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner: Option<RunnerRef>,
+    /// The labels it asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Arc<str>>,
+    /// When we received it, on our clock. GitHub's own stamps attest nothing.
+    pub received_at: Instant,
+}
+
+/// What webhooks told of jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Ledger {
+    jobs: Vec<LedgerJob>,
+}
+
+/// What webhooks told of one attempt of one job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerJob {
+    /// GitHub's number of the job.
+    pub id: u64,
+    /// Which attempt.
+    pub attempt: u32,
+    /// The runner that has it, or had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner: Option<RunnerRef>,
+    /// The labels it asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Arc<str>>,
+    /// When we first heard that it was queued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_at: Option<Instant>,
+    /// When we first heard that a runner had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_at: Option<Instant>,
+    /// When we first heard that it was over. A closed job is never opened again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Instant>,
+}
+
+/// A job of the ledger that another witness closed, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// GitHub's number of the job.
+    pub id: u64,
+    /// Which attempt.
+    pub attempt: u32,
+    /// When it was closed.
+    pub at: Instant,
+}
+
+fn earliest(a: Option<Instant>, b: Instant) -> Option<Instant> {
+    Some(a.map_or(b, |a| a.min(b)))
+}
+
+impl Ledger {
+    /// Takes in one delivery.
+    pub fn receive(&mut self, delivery: Delivery) {
+        let same =
+            |job: &&mut LedgerJob| job.id == delivery.job_id && job.attempt == delivery.attempt;
+        let job = match self.jobs.iter_mut().find(same) {
+            Some(job) => job,
+            None => {
+                let at = self.jobs.partition_point(|job| {
+                    (job.id, job.attempt) < (delivery.job_id, delivery.attempt)
+                });
+                self.jobs.insert(
+                    at,
+                    LedgerJob {
+                        id: delivery.job_id,
+                        attempt: delivery.attempt,
+                        runner: None,
+                        labels: Vec::new(),
+                        queued_at: None,
+                        opened_at: None,
+                        closed_at: None,
+                    },
+                );
+                match self.jobs.get_mut(at) {
+                    Some(job) => job,
+                    None => return,
+                }
+            }
+        };
+        let slot = match delivery.action {
+            Action::Queued => &mut job.queued_at,
+            Action::InProgress => &mut job.opened_at,
+            Action::Completed => &mut job.closed_at,
+            Action::Waiting | Action::Other => return,
+        };
+        *slot = earliest(*slot, delivery.received_at);
+        job.labels = std::mem::take(&mut job.labels).max(delivery.labels);
+        if delivery.action != Action::Queued {
+            job.runner = job.runner.take().max(delivery.runner);
+        }
+    }
+
+    /// The jobs, by number and attempt.
+    #[must_use]
+    pub fn jobs(&self) -> &[LedgerJob] {
+        &self.jobs
+    }
+}
+
+/// What the ledger says of one runner at one look.
+#[derive(Debug, Default)]
+pub(crate) struct LedgerSeen<'e> {
+    /// An open job, and when it was opened.
+    pub(crate) open: Option<(&'e LedgerJob, Instant)>,
+    /// A queued job that could be on its way here, and since when.
+    pub(crate) pending: Option<(&'e LedgerJob, Instant)>,
+    /// The latest instant at which it says *occupied*.
+    pub(crate) occupied_at: Option<Instant>,
+    /// Jobs that another witness closed at this look.
+    pub(crate) newly_closed: Vec<Closed>,
+    /// Whether any delivery ever named this runner.
+    pub(crate) named: bool,
+}
+
+/// Who else is asked whether a job of the ledger is over.
+pub(crate) struct Others<'a> {
+    pub(crate) runner: &'a Runner,
+    pub(crate) seen_id: Option<RunnerId>,
+    pub(crate) jobs: &'a JobsSeen<'a>,
+    pub(crate) beacon: Option<&'a Heartbeat>,
+    pub(crate) closed: &'a [Closed],
+}
+
+impl<'e> LedgerSeen<'e> {
+    /// Reads one ledger into what is seen.
+    pub(crate) fn read(
+        &mut self,
+        ledger: &'e Ledger,
+        others: &Others<'_>,
+        now: Instant,
+        policy: &Policy,
+    ) {
+        for job in &ledger.jobs {
+            let Some(told_at) = job.opened_at.or(job.closed_at) else {
+                let pending = job
+                    .queued_at
+                    .filter(|&queued_at| age(now, queued_at) < policy.job_pending);
+                if let Some(queued_at) = pending
+                    && others.runner.could_take(&job.labels)
+                    && self.pending.is_none_or(|(_, known)| known < queued_at)
+                {
+                    self.pending = Some((job, queued_at));
+                }
+                continue;
+            };
+            if !others.concerns(job, told_at) {
+                continue;
+            }
+            self.named = true;
+            let closed_at = job
+                .closed_at
+                .or_else(|| others.closed_at(job, told_at, now, policy));
+            match closed_at {
+                Some(at) => {
+                    if job.closed_at.is_none() && others.remembered(job).is_none() {
+                        self.newly_closed.push(Closed {
+                            id: job.id,
+                            attempt: job.attempt,
+                            at,
+                        });
+                    }
+                    self.occupied_at = latest(self.occupied_at, Some(at.min(now)));
+                }
+                None => {
+                    self.occupied_at = Some(now);
+                    if self.open.is_none_or(|(_, known)| known < told_at) {
+                        self.open = Some((job, told_at));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Others<'_> {
+    /// Whether the job names this runner, and not an earlier one of the same name: what was told
+    /// before this instance was launched is not about it, unless the registration's number says so.
+    fn concerns(&self, job: &LedgerJob, told_at: Instant) -> bool {
+        let Some(named) = &job.runner else {
+            return false;
+        };
+        let earlier = self
+            .runner
+            .launched_at
+            .is_some_and(|launch| told_at < launch);
+        let same_id =
+            named.id.is_some() && (named.id == self.runner.id || named.id == self.seen_id);
+        named.names(self.runner, self.seen_id) && (same_id || !earlier)
+    }
+
+    fn remembered(&self, job: &LedgerJob) -> Option<Instant> {
+        let same = |closed: &&Closed| closed.id == job.id && closed.attempt == job.attempt;
+        self.closed.iter().find(same).map(|closed| closed.at)
+    }
+
+    /// When another witness closed a job that no `completed` delivery closed.
+    fn closed_at(
+        &self,
+        job: &LedgerJob,
+        opened_at: Instant,
+        now: Instant,
+        policy: &Policy,
+    ) -> Option<Instant> {
+        if let Some(at) = self.remembered(job) {
+            return Some(at);
+        }
+        let over = after(opened_at, LONGEST_JOB);
+        if over <= now {
+            return Some(over);
+        }
+        let gone = self.jobs.says_completed(job.id)
+            || self.jobs.lacks(job.id, after(opened_at, policy.grace))
+            || self
+                .beacon
+                .is_some_and(|beacon| Self::outlasted(beacon, opened_at, now, policy));
+        gone.then_some(now)
+    }
+
+    /// Whether a live beacon knew of a job around the delivery and has known of none for so long
+    /// since that it cannot be running.
+    fn outlasted(beacon: &Heartbeat, opened_at: Instant, now: Instant, policy: &Policy) -> bool {
+        let (Some(vacant_since), Some(last_job_at)) =
+            (beacon.vacant_since(now), beacon.last_job_at)
+        else {
+            return false;
+        };
+        beacon.is_alive(now, policy)
+            && after(last_job_at, policy.lease_ttl) >= opened_at
+            && age(now, opened_at.max(vacant_since).max(last_job_at)) >= policy.silence_limit()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Instant {
+        Instant::UNIX_EPOCH + TimeDelta::seconds(second)
+    }
+
+    fn delivery(action: Action, second: i64) -> Delivery {
+        Delivery {
+            action,
+            job_id: 7,
+            attempt: 1,
+            runner: Some(RunnerRef::named("r-1")),
+            labels: Vec::new(),
+            received_at: at(second),
+        }
+    }
+
+    #[test]
+    fn every_order_and_repetition_gives_the_same_ledger() {
+        let deliveries = [
+            delivery(Action::Queued, 0),
+            delivery(Action::InProgress, 5),
+            delivery(Action::InProgress, 6),
+            delivery(Action::Completed, 9),
+        ];
+        let fold = |order: &[usize]| {
+            let mut ledger = Ledger::default();
+            for &index in order {
+                ledger.receive(deliveries[index].clone());
+            }
+            ledger
+        };
+        let expected = fold(&[0, 1, 2, 3]);
+        for order in [
+            vec![3, 2, 1, 0],
+            vec![2, 0, 3, 1, 1, 2, 3, 0],
+            vec![1, 3, 0, 2, 0],
+        ] {
+            assert_eq!(fold(&order), expected, "{order:?}");
+        }
+        assert_eq!(expected.jobs()[0].opened_at, Some(at(5)));
+        assert_eq!(expected.jobs()[0].closed_at, Some(at(9)));
+    }
+
+    #[test]
+    fn a_queued_delivery_names_no_runner() {
+        let mut ledger = Ledger::default();
+        ledger.receive(delivery(Action::Queued, 0));
+        assert_eq!(ledger.jobs()[0].runner, None);
+    }
+}

@@ -1,0 +1,33 @@
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![doc = include_str!("../README.md")]
+
+pub mod decision;
+pub mod engine;
+pub mod evidence;
+mod explain;
+pub mod fleet;
+pub mod hold;
+pub mod lease;
+pub mod ledger;
+pub mod memory;
+pub mod permit;
+pub mod policy;
+pub mod replay;
+pub mod rules;
+pub mod runner;
+pub mod runner_log;
+mod seen;
+pub mod stage;
+pub mod time;
+mod vacancy;
+
+pub use decision::{Assessment, Basis, Decision, Hold, Verdict};
+pub use engine::Engine;
+pub use evidence::{Evidence, Job, JobStatus, JobsView, Registration, Signal, Status, Witness};
+pub use hold::{HoldCode, HoldReason};
+pub use memory::Memory;
+pub use permit::{Go, Permit, Refused};
+pub use policy::Policy;
+pub use rules::{Finding, Look, Rule};
+pub use runner::{Runner, Scope};
+pub use stage::Stage;

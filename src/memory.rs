@@ -1,0 +1,334 @@
+//! What earlier looks left: how long things have been as they are, who last said *occupied*, and
+//! since when the runner has been vacant.
+
+use crate::{
+    evidence::{Claim, Evidence, Signal},
+    ledger::Closed,
+    policy::Policy,
+    runner::{Runner, RunnerId},
+    seen::{BeaconSeen, RegistrationSeen, Seen},
+    stage::Stage,
+    time::{Instant, after, age, latest},
+    vacancy::Vacancy,
+};
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+
+/// An unbroken run of looks that saw the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// The first of them.
+    pub since: Instant,
+    /// The latest of them.
+    pub last: Instant,
+}
+
+impl Run {
+    /// Prolongs a run to `now`, or begins it: when there is none, or the gap since its latest look
+    /// is longer than `gap`.
+    pub(crate) fn extend(run: &mut Option<Self>, now: Instant, gap: TimeDelta) {
+        let since = match run {
+            Some(run) if age(now, run.last) <= gap => run.since.min(now),
+            _ => now,
+        };
+        *run = Some(Self { since, last: now });
+    }
+
+    /// The run without what its witness has not confirmed for longer than `gap`.
+    pub(crate) fn alive(run: Option<Self>, now: Instant, gap: TimeDelta) -> Option<Self> {
+        run.filter(|run| age(now, run.last) <= gap)
+    }
+
+    /// Whether a run has lasted for `span`, over more looks than one.
+    pub(crate) fn has_lasted(run: Option<Self>, now: Instant, span: TimeDelta) -> bool {
+        run.is_some_and(|run| run.since < now && age(now, run.since) >= span)
+    }
+}
+
+/// The latest instants at which witnesses said *occupied*, each on its own: in some stages some of
+/// them do not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Occupied {
+    /// The `busy` flag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flag: Option<Instant>,
+    /// The jobs view.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<Instant>,
+    /// The webhook ledger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<Instant>,
+    /// The lease, or a worker process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Instant>,
+    /// A witness of the user's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own: Option<Instant>,
+}
+
+impl Occupied {
+    /// The latest instant at which any witness that counts in this stage said *occupied*.
+    pub(crate) fn latest(&self, stage: Stage) -> Option<Instant> {
+        let flag = self.flag.filter(|_| stage.asks_the_flag());
+        let lease = self.lease.filter(|_| stage != Stage::Wedged);
+        latest(
+            latest(flag, lease),
+            latest(latest(self.jobs, self.webhooks), self.own),
+        )
+    }
+}
+
+/// What is remembered of one runner between looks: a plain value of under 1 KiB, to be kept where
+/// the next look finds it. `Memory::default()` is that of a runner never looked at.
+///
+/// It is written by whoever looks, and by nobody else; a store need not understand it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    /// The registration's number, once seen or given. Another one is another incarnation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<RunnerId>,
+    /// When the instance was launched, as last given. Another instant is another incarnation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    launched_at: Option<Instant>,
+    /// The first look that could tell whether the runner is registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_readable: Option<Instant>,
+    /// The first look of all, which may have failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_look: Option<Instant>,
+    /// The latest look that found it registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_registered: Option<Instant>,
+    /// When it was seen absent and then registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    came_up: Option<Instant>,
+    /// Looks that found it absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    absent: Option<Run>,
+    /// Those of them after the registration deadline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overdue: Option<Run>,
+    /// Looks that found it registered and offline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offline: Option<Run>,
+    /// Looks that found it busy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    busy: Option<Run>,
+    /// Looks in which a complete view of the jobs showed none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jobs_clear: Option<Run>,
+    /// Looks in which no witness held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vacant: Option<Run>,
+    /// Looks in which no witness but the flag held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quiet: Option<Run>,
+    /// Who last said *occupied*.
+    occupied: Occupied,
+    /// When the beacon was last heard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beacon_heard_at: Option<Instant>,
+    /// Until when the last known lease is live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease_until: Option<Instant>,
+    /// Whether a job in a view, or a webhook, ever named this runner.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    job_seen: bool,
+    /// Jobs of the ledger that another witness closed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    closed: Vec<Closed>,
+}
+
+impl Memory {
+    /// Takes in what the witnesses say at one look. The vacancy comes after, with
+    /// [`Memory::remember_vacancy`], for it depends on the rules.
+    pub(crate) fn observe(
+        &mut self,
+        runner: &Runner,
+        seen: &Seen<'_>,
+        evidence: &[Evidence],
+        now: Instant,
+        policy: &Policy,
+    ) {
+        let gap = policy.observation_gap();
+        self.first_look.get_or_insert(now);
+        if seen.registration.is_readable() {
+            self.first_readable.get_or_insert(now);
+        }
+        match seen.registration {
+            RegistrationSeen::Registered { busy, offline, .. } => {
+                if self.absent.take().is_some() {
+                    self.came_up = Some(now);
+                }
+                self.overdue = None;
+                self.last_registered = Some(now);
+                Self::keep(&mut self.offline, offline, now, gap);
+                Self::keep(&mut self.busy, busy, now, gap);
+                if busy {
+                    self.occupied.flag = Some(now);
+                }
+            }
+            RegistrationSeen::Absent { counts: true, .. } => {
+                self.offline = None;
+                self.busy = None;
+                Run::extend(&mut self.absent, now, gap);
+                if now >= self.deadline(runner, now, policy) {
+                    Run::extend(&mut self.overdue, now, gap);
+                }
+            }
+            RegistrationSeen::Absent { counts: false, .. } | RegistrationSeen::Unreadable => {}
+        }
+        self.observe_jobs(seen, now, gap);
+        self.observe_beacon(seen.beacon, now);
+        for evidence in evidence {
+            if let Signal::Own(own) = &evidence.signal
+                && own.claim == Claim::Occupied
+            {
+                self.occupied.own = latest(self.occupied.own, Some(evidence.asked_at.min(now)));
+            }
+        }
+    }
+
+    fn observe_jobs(&mut self, seen: &Seen<'_>, now: Instant, gap: TimeDelta) {
+        if seen.jobs.running.is_some() {
+            self.occupied.jobs = Some(now);
+        }
+        self.occupied.webhooks = latest(self.occupied.webhooks, seen.ledger.occupied_at);
+        self.job_seen |= seen.jobs.running.is_some() || seen.ledger.named;
+        let open = seen.jobs.running.is_some() || seen.ledger.open.is_some();
+        if open {
+            self.jobs_clear = None;
+        } else if seen.jobs.is_complete()
+            && seen.jobs.pending.is_none()
+            && seen.ledger.pending.is_none()
+        {
+            Run::extend(&mut self.jobs_clear, now, gap);
+        }
+        self.closed.extend_from_slice(&seen.ledger.newly_closed);
+        let over = |closed: &Closed| now < after(closed.at, crate::ledger::LONGEST_JOB);
+        self.closed.retain(over);
+    }
+
+    fn observe_beacon(&mut self, beacon: BeaconSeen<'_>, now: Instant) {
+        if let BeaconSeen::Heard(heartbeat) = beacon {
+            self.beacon_heard_at = latest(self.beacon_heard_at, Some(heartbeat.heard_at));
+            self.lease_until = heartbeat.live_lease(now).map(|lease| lease.until);
+            self.occupied.lease = latest(self.occupied.lease, heartbeat.last_occupied(now));
+        } else if self.lease_until.is_some_and(|until| now < until) {
+            self.occupied.lease = Some(now);
+        }
+    }
+
+    fn keep(run: &mut Option<Run>, still: bool, now: Instant, gap: TimeDelta) {
+        if still {
+            Run::extend(run, now, gap);
+        } else {
+            *run = None;
+        }
+    }
+
+    /// Takes in what the rules made of the look.
+    pub(crate) fn remember_vacancy(&mut self, vacancy: &Vacancy) {
+        self.vacant = vacancy.vacant;
+        self.quiet = vacancy.quiet;
+    }
+
+    /// Empties the memory when it is about another incarnation: another number, or another launch.
+    pub(crate) fn identify(&mut self, runner: &Runner, seen: Option<RunnerId>) {
+        fn differ<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
+            matches!((a, b), (Some(a), Some(b)) if a != b)
+        }
+        let id = seen.or(runner.id);
+        if differ(self.id, id) || differ(self.launched_at, runner.launched_at) {
+            *self = Self::default();
+        }
+        self.id = id.or(self.id);
+        self.launched_at = runner.launched_at.or(self.launched_at);
+    }
+
+    /// When the runner must have registered: its deadline after its launch, else after our first
+    /// look that could tell.
+    pub(crate) fn deadline(&self, runner: &Runner, now: Instant, policy: &Policy) -> Instant {
+        let from = runner.launched_at.or(self.launched_at);
+        let from = from.or(self.first_readable).unwrap_or(now);
+        after(from, policy.registration_deadline)
+    }
+
+    /// When it came up: seen absent, then registered; else its launch; neither known, our first
+    /// look.
+    pub(crate) fn came_up(&self, runner: &Runner) -> Option<Instant> {
+        self.came_up
+            .or(runner.launched_at)
+            .or(self.launched_at)
+            .or(self.first_look)
+    }
+
+    /// The registration's number, once seen or given.
+    #[must_use]
+    pub fn id(&self) -> Option<RunnerId> {
+        self.id
+    }
+
+    /// The latest look that found it registered.
+    #[must_use]
+    pub fn last_registered(&self) -> Option<Instant> {
+        self.last_registered
+    }
+
+    /// Who last said *occupied*.
+    #[must_use]
+    pub fn occupied(&self) -> Occupied {
+        self.occupied
+    }
+
+    pub(crate) fn closed(&self) -> &[Closed] {
+        &self.closed
+    }
+
+    pub(crate) fn first_readable(&self) -> Option<Instant> {
+        self.first_readable
+    }
+
+    pub(crate) fn beacon_heard_at(&self) -> Option<Instant> {
+        self.beacon_heard_at
+    }
+
+    pub(crate) fn lease_until(&self) -> Option<Instant> {
+        self.lease_until
+    }
+
+    pub(crate) fn absent(&self) -> Option<Run> {
+        self.absent
+    }
+
+    pub(crate) fn overdue(&self) -> Option<Run> {
+        self.overdue
+    }
+
+    pub(crate) fn offline(&self) -> Option<Run> {
+        self.offline
+    }
+
+    pub(crate) fn busy(&self) -> Option<Run> {
+        self.busy
+    }
+
+    pub(crate) fn jobs_clear(&self) -> Option<Run> {
+        self.jobs_clear
+    }
+
+    pub(crate) fn vacant(&self) -> Option<Run> {
+        self.vacant
+    }
+
+    pub(crate) fn quiet(&self) -> Option<Run> {
+        self.quiet
+    }
+
+    /// Whether any witness ever saw this runner: registered, with a job, or through its beacon.
+    pub(crate) fn ever_seen(&self) -> bool {
+        self.last_registered.is_some() || self.job_seen || self.beacon_heard_at.is_some()
+    }
+}

@@ -1,0 +1,182 @@
+//! The rules: one question each, one file each. Every rule sees the whole look and gives one
+//! opinion; any hold holds, whatever the others say, and their order never matters.
+
+pub(crate) mod age;
+pub(crate) mod busy_flag;
+pub(crate) mod corroboration;
+pub(crate) mod fleet;
+pub(crate) mod grace;
+pub(crate) mod jobs;
+pub(crate) mod lease;
+pub(crate) mod objection;
+pub(crate) mod registration;
+
+use crate::{
+    evidence::{Evidence, Witness},
+    hold::{Cause, HoldReason, Missing},
+    memory::Memory,
+    policy::Policy,
+    runner::Runner,
+    seen::{Seen, Unheard, failure},
+    stage::Stage,
+    time::{Instant, after},
+    vacancy::Vacancy,
+};
+use std::fmt;
+
+/// One rule's opinion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// The runner must stay.
+    Hold(HoldReason),
+    /// As far as this rule goes, it may leave. A user's own rule clears nothing but itself.
+    Clear,
+    /// The rule has no opinion.
+    Abstain,
+}
+
+impl Finding {
+    /// Its name in JSON and in explanations.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Hold(_) => "hold",
+            Self::Clear => "clear",
+            Self::Abstain => "abstain",
+        }
+    }
+
+    /// The reason, where it holds.
+    #[must_use]
+    pub fn reason(&self) -> Option<&HoldReason> {
+        match self {
+            Self::Hold(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn holds(&self) -> bool {
+        matches!(self, Self::Hold(_))
+    }
+}
+
+/// One question about a runner: a pure function of the look, without a clock and without IO.
+///
+/// A rule of your own takes about ten lines, and can only ever add a reason to hold:
+///
+/// ```
+/// use scale_in_guard::{Engine, Finding, HoldReason, Look, Policy, Rule};
+///
+/// /// Runners with a `release` label stay.
+/// #[derive(Debug)]
+/// struct Releases;
+///
+/// impl Rule for Releases {
+///     fn name(&self) -> &'static str { "releases" }
+///     fn judge(&self, look: &Look<'_>) -> Finding {
+///         match look.runner().labels.iter().any(|label| &**label == "release") {
+///             true => Finding::Hold(HoldReason::custom("release", "release runners stay", None)),
+///             false => Finding::Clear,
+///         }
+///     }
+/// }
+/// let engine = Engine::new(Policy::default())?.with_rule(Releases);
+/// # Ok::<(), scale_in_guard::policy::PolicyError>(())
+/// ```
+pub trait Rule: fmt::Debug + Send + Sync {
+    /// Its name, in snake_case: it stands in decisions and in logs.
+    fn name(&self) -> &'static str;
+
+    /// The witnesses whose evidence it weighs, for the explanation.
+    fn witnesses(&self) -> &'static [Witness] {
+        &[]
+    }
+
+    /// Its opinion.
+    fn judge(&self, look: &Look<'_>) -> Finding;
+}
+
+/// The rules that every engine has.
+pub(crate) static BUILT_IN: [&dyn Rule; 9] = [
+    &busy_flag::BusyFlag,
+    &jobs::Jobs,
+    &lease::Lease,
+    &corroboration::Corroborated,
+    &grace::Grace,
+    &age::Age,
+    &registration::RegistrationSettled,
+    &objection::Objections,
+    &fleet::Fleet,
+];
+
+/// Everything there is to know at one look: what the rules judge.
+#[derive(Debug)]
+pub struct Look<'a> {
+    pub(crate) runner: &'a Runner,
+    pub(crate) evidence: &'a [Evidence],
+    pub(crate) seen: &'a Seen<'a>,
+    pub(crate) memory: &'a Memory,
+    pub(crate) policy: &'a Policy,
+    pub(crate) now: Instant,
+    pub(crate) stage: Stage,
+    pub(crate) vacancy: Vacancy,
+}
+
+impl<'a> Look<'a> {
+    /// The runner in question.
+    #[must_use]
+    pub fn runner(&self) -> &'a Runner {
+        self.runner
+    }
+
+    /// What the witnesses said.
+    #[must_use]
+    pub fn evidence(&self) -> &'a [Evidence] {
+        self.evidence
+    }
+
+    /// What earlier looks left, with this one taken in.
+    #[must_use]
+    pub fn memory(&self) -> &'a Memory {
+        self.memory
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &'a Policy {
+        self.policy
+    }
+
+    /// The instant of the look.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The runner's stage.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Since when the runner has been vacant, if this look is a vacant one.
+    #[must_use]
+    pub fn vacant_since(&self) -> Option<Instant> {
+        self.vacancy.since
+    }
+
+    /// When a runner that is occupied now can have been vacant for long enough, at the earliest.
+    pub(crate) fn after_grace(&self) -> Instant {
+        after(self.now, self.policy.grace)
+    }
+
+    /// Holds because a witness could not be heard.
+    pub(crate) fn unheard(&self, witness: Witness, cause: fn(Missing) -> Cause) -> Finding {
+        let unheard = failure(self.evidence, witness, self.now, self.policy);
+        let retry_at = match unheard {
+            Some(Unheard::Failed(failure)) => failure.retry_at,
+            _ => None,
+        };
+        Finding::Hold(HoldReason::new(cause(Missing::of(unheard)), retry_at))
+    }
+}

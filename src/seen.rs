@@ -1,0 +1,316 @@
+//! Evidence combined: what each kind of witness says at one look, however many of it were asked.
+//! Occupied wins over vacant, an answer over silence, and the order of the evidence never matters.
+
+use crate::{
+    evidence::{Evidence, Failure, Job, JobStatus, Registration, Signal, Status, Witness},
+    lease::Heartbeat,
+    ledger::{LedgerSeen, Others},
+    memory::Memory,
+    policy::Policy,
+    runner::{Runner, RunnerId},
+    time::{Instant, age},
+};
+
+/// Everything the witnesses say at one look.
+#[derive(Debug)]
+pub(crate) struct Seen<'e> {
+    pub(crate) registration: RegistrationSeen,
+    pub(crate) jobs: JobsSeen<'e>,
+    pub(crate) beacon: BeaconSeen<'e>,
+    pub(crate) ledger: LedgerSeen<'e>,
+}
+
+/// What the registration says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RegistrationSeen {
+    /// It could not be read.
+    Unreadable,
+    /// GitHub knows no such runner. It counts only beside a listing that can be trusted.
+    Absent { counts: bool, scope_is_ours: bool },
+    /// GitHub knows the runner.
+    Registered {
+        id: Option<RunnerId>,
+        busy: bool,
+        offline: bool,
+    },
+}
+
+/// What the jobs views say together.
+#[derive(Debug, Default)]
+pub(crate) struct JobsSeen<'e> {
+    /// How many views were asked for.
+    pub(crate) asked: usize,
+    /// How many were read, recently enough.
+    pub(crate) read: usize,
+    /// How many of those were complete.
+    complete: usize,
+    /// Since when the oldest of those read was being asked.
+    asked_at: Option<Instant>,
+    /// A job that names this runner and is not over.
+    pub(crate) running: Option<&'e Job>,
+    /// A queued job that could be on its way here, and since when.
+    pub(crate) pending: Option<(&'e Job, Instant)>,
+    views: Vec<&'e [Job]>,
+}
+
+/// What the beacon says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum BeaconSeen<'e> {
+    /// Nobody asked, or it was never heard.
+    NeverHeard,
+    /// Its heartbeat could not be read.
+    Unreadable,
+    /// Its picture.
+    Heard(&'e Heartbeat),
+}
+
+/// What a failed or stale read leaves behind: who, and when trying again can help.
+pub(crate) fn failure<'e>(
+    evidence: &'e [Evidence],
+    witness: Witness,
+    now: Instant,
+    policy: &Policy,
+) -> Option<Unheard<'e>> {
+    let mut of_witness = evidence
+        .iter()
+        .filter(|evidence| evidence.witness() == witness);
+    of_witness.find_map(|evidence| match &evidence.signal {
+        Signal::Failed(failure) => Some(Unheard::Failed(failure)),
+        _ if !evidence.is_fresh(now, policy) => Some(Unheard::Stale(evidence.asked_at)),
+        _ => None,
+    })
+}
+
+/// Why there is no evidence from a witness.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Unheard<'e> {
+    Failed(&'e Failure),
+    Stale(Instant),
+}
+
+impl<'e> Seen<'e> {
+    pub(crate) fn read(
+        runner: &Runner,
+        evidence: &'e [Evidence],
+        memory: &Memory,
+        now: Instant,
+        policy: &Policy,
+    ) -> Self {
+        let registration = RegistrationSeen::read(evidence, now, policy);
+        let seen_id = registration.id().or(memory.id());
+        let jobs = JobsSeen::read(runner, seen_id, evidence, now, policy);
+        let beacon = BeaconSeen::read(evidence, now, policy);
+        let mut ledger = LedgerSeen::default();
+        let others = Others {
+            runner,
+            seen_id,
+            jobs: &jobs,
+            beacon: beacon.heard(),
+            closed: memory.closed(),
+        };
+        for evidence in evidence {
+            if let Signal::Webhooks(told) = &evidence.signal {
+                ledger.read(told, &others, now, policy);
+            }
+        }
+        Self {
+            registration,
+            jobs,
+            beacon,
+            ledger,
+        }
+    }
+}
+
+impl RegistrationSeen {
+    fn read(evidence: &[Evidence], now: Instant, policy: &Policy) -> Self {
+        let mut registered = None;
+        let mut absent = None;
+        let mut failed = false;
+        for evidence in evidence {
+            match &evidence.signal {
+                Signal::Registration(said) => {
+                    let fresh = evidence.is_fresh(now, policy);
+                    failed |= !fresh;
+                    match *said {
+                        // Busy holds even when it was read too long ago.
+                        Registration::Registered { id, busy, status } if fresh || busy => {
+                            let offline = status == Status::Offline;
+                            let (ids, was_busy, was_offline) =
+                                registered.unwrap_or((None, false, true));
+                            registered =
+                                Some((id.max(ids), busy || was_busy, offline && was_offline));
+                        }
+                        Registration::Registered { .. } => {}
+                        Registration::Absent {
+                            beside_listing,
+                            scope_is_ours,
+                        } => {
+                            let (counts, ours) = absent.unwrap_or((true, true));
+                            absent = Some((counts && beside_listing, ours && scope_is_ours));
+                        }
+                    }
+                }
+                Signal::Failed(failure) => failed |= failure.witness == Witness::Registration,
+                _ => {}
+            }
+        }
+        match (registered, absent) {
+            (Some((id, busy, offline)), _) => Self::Registered { id, busy, offline },
+            (None, Some((counts, scope_is_ours))) if !failed => Self::Absent {
+                counts,
+                scope_is_ours,
+            },
+            _ => Self::Unreadable,
+        }
+    }
+
+    /// The number that the registration shows, if it was read.
+    pub(crate) fn id_in(evidence: &[Evidence], now: Instant, policy: &Policy) -> Option<RunnerId> {
+        Self::read(evidence, now, policy).id()
+    }
+
+    fn id(self) -> Option<RunnerId> {
+        match self {
+            Self::Registered { id, .. } => id,
+            _ => None,
+        }
+    }
+
+    /// Whether this look could tell whether the runner is registered.
+    pub(crate) fn is_readable(self) -> bool {
+        !matches!(self, Self::Unreadable | Self::Absent { counts: false, .. })
+    }
+}
+
+impl<'e> JobsSeen<'e> {
+    fn read(
+        runner: &Runner,
+        seen_id: Option<RunnerId>,
+        evidence: &'e [Evidence],
+        now: Instant,
+        policy: &Policy,
+    ) -> Self {
+        let mut seen = Self::default();
+        for evidence in evidence {
+            match &evidence.signal {
+                Signal::Jobs(view) => {
+                    seen.asked += 1;
+                    if evidence.is_fresh(now, policy) {
+                        seen.read += 1;
+                        seen.complete += usize::from(view.complete);
+                        seen.asked_at = Some(
+                            seen.asked_at
+                                .map_or(evidence.asked_at, |at| at.min(evidence.asked_at)),
+                        );
+                        seen.views.push(&view.jobs);
+                    }
+                    for job in &view.jobs {
+                        seen.job(runner, seen_id, job, now, policy);
+                    }
+                }
+                Signal::Failed(failure) if failure.witness == Witness::Jobs => seen.asked += 1,
+                _ => {}
+            }
+        }
+        seen
+    }
+
+    fn job(
+        &mut self,
+        runner: &Runner,
+        seen_id: Option<RunnerId>,
+        job: &'e Job,
+        now: Instant,
+        policy: &Policy,
+    ) {
+        let ours = job
+            .runner
+            .as_ref()
+            .is_some_and(|named| named.names(runner, seen_id));
+        match job.status {
+            JobStatus::InProgress | JobStatus::Other if ours => {
+                self.running.get_or_insert(job);
+            }
+            JobStatus::Queued
+                if ours || (job.runner.is_none() && runner.could_take(&job.labels)) =>
+            {
+                let changed_at = job.changed_at.unwrap_or(now);
+                if age(now, changed_at) < policy.job_pending
+                    && self.pending.is_none_or(|(_, known)| known < changed_at)
+                {
+                    self.pending = Some((job, changed_at));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether every view asked for was read and complete.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.asked > 0 && self.complete == self.asked
+    }
+
+    /// Whether a view says that the job is over.
+    pub(crate) fn says_completed(&self, id: u64) -> bool {
+        self.all()
+            .any(|job| job.id == id && job.status == JobStatus::Completed)
+    }
+
+    /// Whether a complete view, asked for no earlier than `since`, lacks the job.
+    pub(crate) fn lacks(&self, id: u64, since: Instant) -> bool {
+        self.is_complete()
+            && self.asked_at.is_some_and(|asked_at| asked_at >= since)
+            && !self.all().any(|job| job.id == id)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &'e Job> {
+        self.views.iter().flat_map(|jobs| jobs.iter())
+    }
+}
+
+impl<'e> BeaconSeen<'e> {
+    /// Of several heartbeats the one that says most for *occupied*; a read that failed or is stale
+    /// outweighs them, but for a live lease, which holds however old the read is.
+    fn read(evidence: &'e [Evidence], now: Instant, policy: &Policy) -> Self {
+        let weight = |heartbeat: &Heartbeat| {
+            (
+                heartbeat.live_lease(now).map(|lease| lease.until),
+                heartbeat.unfinished().is_some() || heartbeat.worker_since.is_some(),
+                heartbeat.vacant_since(now).is_none(),
+                std::cmp::Reverse(heartbeat.heard_at),
+            )
+        };
+        let mut heard: Option<&Heartbeat> = None;
+        let mut unreadable = false;
+        for evidence in evidence
+            .iter()
+            .filter(|evidence| evidence.witness() == Witness::Lease)
+        {
+            unreadable |= !evidence.is_fresh(now, policy);
+            match &evidence.signal {
+                Signal::Lease(heartbeat)
+                    if heard.is_none_or(|known| weight(known) < weight(heartbeat)) =>
+                {
+                    heard = Some(heartbeat);
+                }
+                Signal::Failed(_) => unreadable = true,
+                _ => {}
+            }
+        }
+        match heard {
+            Some(heartbeat) if !unreadable || heartbeat.live_lease(now).is_some() => {
+                Self::Heard(heartbeat)
+            }
+            _ if unreadable => Self::Unreadable,
+            _ => Self::NeverHeard,
+        }
+    }
+
+    pub(crate) fn heard(self) -> Option<&'e Heartbeat> {
+        match self {
+            Self::Heard(heartbeat) => Some(heartbeat),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Arithmetic on instants that cannot panic, and how instants and spans are written for people.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use std::fmt;
+
+/// An instant, always UTC.
+pub type Instant = DateTime<Utc>;
+
+/// `instant + span`, held at the ends of the representable range instead of overflowing.
+pub(crate) fn after(instant: Instant, span: TimeDelta) -> Instant {
+    instant
+        .checked_add_signed(span)
+        .unwrap_or(if span > TimeDelta::zero() {
+            Instant::MAX_UTC
+        } else {
+            Instant::MIN_UTC
+        })
+}
+
+/// How long ago `earlier` was at `now`; negative when it lies ahead.
+pub(crate) fn age(now: Instant, earlier: Instant) -> TimeDelta {
+    now.signed_duration_since(earlier)
+}
+
+/// The later of two instants, either of which may be unknown.
+pub(crate) fn latest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    a.max(b)
+}
+
+/// Writes an instant as RFC 3339, to the second.
+pub(crate) struct At(pub(crate) Instant);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Secs, true))
+    }
+}
+
+/// Writes a span with its two largest units, to the second: `2h 5m`, `4m 31s`, `0s`.
+pub(crate) struct Span(pub(crate) TimeDelta);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut left = self.0.num_seconds();
+        if left < 0 {
+            f.write_str("-")?;
+            left = left.saturating_neg();
+        }
+        let mut written = 0;
+        for (unit, seconds) in [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)] {
+            let count = left / seconds;
+            left %= seconds;
+            if count > 0 && written < 2 {
+                if written > 0 {
+                    f.write_str(" ")?;
+                }
+                write!(f, "{count}{unit}")?;
+                written += 1;
+            } else if written > 0 {
+                break;
+            }
+        }
+        if written == 0 {
+            f.write_str("0s")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_written_with_its_two_largest_units() {
+        for (seconds, written) in [
+            (0, "0s"),
+            (-90, "-1m 30s"),
+            (59, "59s"),
+            (60, "1m"),
+            (271, "4m 31s"),
+            (3_600, "1h"),
+            (3_601, "1h"),
+            (7_500, "2h 5m"),
+            (90_000, "1d 1h"),
+        ] {
+            assert_eq!(Span(TimeDelta::seconds(seconds)).to_string(), written);
+        }
+    }
+
+    #[test]
+    fn adding_past_the_end_of_time_stays_there() {
+        assert_eq!(
+            after(Instant::MAX_UTC, TimeDelta::seconds(1)),
+            Instant::MAX_UTC
+        );
+        assert_eq!(
+            after(Instant::MIN_UTC, TimeDelta::seconds(-1)),
+            Instant::MIN_UTC
+        );
+    }
+}
