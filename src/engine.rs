@@ -5,6 +5,7 @@ use crate::{
     decision::{Assessment, Claims, Decision, Hold, RuleFinding},
     evidence::{Claim, Evidence},
     hold::{Cause, HoldReason, Missing},
+    lease::Heartbeat,
     memory::Memory,
     permit::Permit,
     policy::{Policy, PolicyError},
@@ -168,16 +169,15 @@ fn claims(seen: &Seen<'_>, now: Instant, policy: &Policy) -> Claims {
         (None, true) => Claim::Vacant,
         (None, false) => Claim::Unknown,
     };
-    let lease = seen.beacon.heard().map_or(Claim::Unknown, |beacon| {
-        let alive = beacon.is_alive(now, policy);
-        let occupied = beacon.unfinished().is_some() || beacon.worker_since.is_some();
-        match beacon.vacant_since(now) {
-            _ if beacon.live_lease(now).is_some() => Claim::Occupied,
-            _ if occupied && alive => Claim::Occupied,
-            Some(_) if alive => Claim::Vacant,
-            _ => Claim::Unknown,
-        }
-    });
+    let occupied = |beacon: &Heartbeat| {
+        let job = beacon.unfinished().is_some() || beacon.worker_since.is_some();
+        beacon.live_lease(now).is_some() || (job && beacon.is_alive(now, policy))
+    };
+    let lease = match seen.beacons.attests_vacancy_since(now, policy) {
+        _ if seen.beacons.heard().any(occupied) => Claim::Occupied,
+        Some(_) => Claim::Vacant,
+        None => Claim::Unknown,
+    };
     let webhooks = seen.ledger.open.map_or(Claim::Unknown, |_| Claim::Occupied);
     Claims {
         registration,

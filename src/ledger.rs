@@ -6,7 +6,7 @@ use crate::{
     lease::Heartbeat,
     policy::Policy,
     runner::{Runner, RunnerId, RunnerRef},
-    seen::JobsSeen,
+    seen::{Beacons, JobsSeen},
     time::{Instant, after, age, latest},
 };
 use chrono::TimeDelta;
@@ -168,7 +168,7 @@ pub(crate) struct Others<'a> {
     pub(crate) runner: &'a Runner,
     pub(crate) seen_id: Option<RunnerId>,
     pub(crate) jobs: &'a JobsSeen<'a>,
-    pub(crate) beacon: Option<&'a Heartbeat>,
+    pub(crate) beacons: Beacons<'a>,
     pub(crate) closed: &'a [Closed],
 }
 
@@ -261,23 +261,23 @@ impl Others<'_> {
         }
         let gone = self.jobs.says_completed(job.id)
             || self.jobs.lacks(job.id, after(opened_at, policy.grace))
-            || self
-                .beacon
-                .is_some_and(|beacon| Self::outlasted(beacon, opened_at, now, policy));
+            || self.outlasted(opened_at, now, policy);
         gone.then_some(now)
     }
 
     /// Whether a live beacon knew of a job around the delivery and has known of none for so long
     /// since that it cannot be running.
-    fn outlasted(beacon: &Heartbeat, opened_at: Instant, now: Instant, policy: &Policy) -> bool {
-        let (Some(vacant_since), Some(last_job_at)) =
-            (beacon.vacant_since(now), beacon.last_job_at)
-        else {
-            return false;
+    fn outlasted(&self, opened_at: Instant, now: Instant, policy: &Policy) -> bool {
+        let outlasts = |beacon: &Heartbeat| {
+            let vacant_since = beacon.vacant_since(now).zip(beacon.last_job_at);
+            vacant_since.is_some_and(|(vacant_since, last_job_at)| {
+                beacon.is_alive(now, policy)
+                    && after(last_job_at, policy.lease_ttl) >= opened_at
+                    && age(now, opened_at.max(vacant_since).max(last_job_at))
+                        >= policy.silence_limit()
+            })
         };
-        beacon.is_alive(now, policy)
-            && after(last_job_at, policy.lease_ttl) >= opened_at
-            && age(now, opened_at.max(vacant_since).max(last_job_at)) >= policy.silence_limit()
+        self.beacons.heard().next().is_some() && self.beacons.heard().all(outlasts)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     ledger::Closed,
     policy::Policy,
     runner::{Runner, RunnerId},
-    seen::{BeaconSeen, RegistrationSeen, Seen},
+    seen::{Beacons, RegistrationSeen, Seen},
     stage::Stage,
     time::{Instant, after, age, latest},
     vacancy::Vacancy,
@@ -181,7 +181,7 @@ impl Memory {
             RegistrationSeen::Absent { counts: false, .. } | RegistrationSeen::Unreadable => {}
         }
         self.observe_jobs(seen, now, gap);
-        self.observe_beacon(seen.beacon, now);
+        self.observe_beacons(seen.beacons, now);
         for evidence in evidence {
             if let Signal::Own(own) = &evidence.signal
                 && own.claim == Claim::Occupied
@@ -211,12 +211,19 @@ impl Memory {
         self.closed.retain(over);
     }
 
-    fn observe_beacon(&mut self, beacon: BeaconSeen<'_>, now: Instant) {
-        if let BeaconSeen::Heard(heartbeat) = beacon {
+    fn observe_beacons(&mut self, beacons: Beacons<'_>, now: Instant) {
+        for heartbeat in beacons.heard() {
             self.beacon_heard_at = latest(self.beacon_heard_at, Some(heartbeat.heard_at));
-            self.lease_until = heartbeat.live_lease(now).map(|lease| lease.until);
             self.occupied.lease = latest(self.occupied.lease, heartbeat.last_occupied(now));
-        } else if self.lease_until.is_some_and(|until| now < until) {
+            // A beacon that knows of no lease, and does not say that there is no job, has forgotten.
+            if !heartbeat.leases.is_empty() || heartbeat.vacant_since(now).is_some() {
+                self.lease_until = None;
+            }
+        }
+        if let Some(lease) = beacons.live_lease(now) {
+            self.lease_until = Some(lease.until);
+        }
+        if self.lease_until.is_some_and(|until| now < until) {
             self.occupied.lease = Some(now);
         }
     }

@@ -3,6 +3,8 @@
 
 pub(crate) mod age;
 pub(crate) mod busy_flag;
+#[cfg(test)]
+pub(crate) mod cases;
 pub(crate) mod corroboration;
 pub(crate) mod fleet;
 pub(crate) mod grace;
@@ -18,7 +20,7 @@ use crate::{
     policy::Policy,
     runner::Runner,
     seen::{Seen, Unheard, failure},
-    stage::Stage,
+    stage::{Stage, turns_at},
     time::{Instant, after},
     vacancy::Vacancy,
 };
@@ -52,6 +54,21 @@ impl Finding {
         match self {
             Self::Hold(reason) => Some(reason),
             _ => None,
+        }
+    }
+
+    /// The opinion of two equal witnesses: a hold before an abstention before a clear; of two holds
+    /// the one that lasts longer.
+    pub(crate) fn stricter(self, other: Self) -> Self {
+        let rank = |finding: &Self| match finding {
+            Self::Clear => (0, None, String::new()),
+            Self::Abstain => (1, None, String::new()),
+            Self::Hold(reason) => (2, reason.retry_at, reason.to_string()),
+        };
+        if rank(&other) > rank(&self) {
+            other
+        } else {
+            self
         }
     }
 
@@ -167,7 +184,16 @@ impl<'a> Look<'a> {
 
     /// When a runner that is occupied now can have been vacant for long enough, at the earliest.
     pub(crate) fn after_grace(&self) -> Instant {
-        after(self.now, self.policy.grace)
+        self.not_before(after(self.now, self.policy.grace))
+    }
+
+    /// `at`, or the earlier instant at which the runner could enter a stage that asks less.
+    pub(crate) fn not_before(&self, at: Instant) -> Instant {
+        let turns_at = turns_at(self.seen, self.memory, self.now, self.policy);
+        match (self.stage, turns_at) {
+            (Stage::Serving, Some(turns_at)) => at.min(turns_at.max(self.now)),
+            _ => at,
+        }
     }
 
     /// Holds because a witness could not be heard.

@@ -3,7 +3,7 @@
 
 use crate::{
     evidence::{Evidence, Failure, Job, JobStatus, Registration, Signal, Status, Witness},
-    lease::Heartbeat,
+    lease::{Heartbeat, JobLease},
     ledger::{LedgerSeen, Others},
     memory::Memory,
     policy::Policy,
@@ -16,7 +16,7 @@ use crate::{
 pub(crate) struct Seen<'e> {
     pub(crate) registration: RegistrationSeen,
     pub(crate) jobs: JobsSeen<'e>,
-    pub(crate) beacon: BeaconSeen<'e>,
+    pub(crate) beacons: Beacons<'e>,
     pub(crate) ledger: LedgerSeen<'e>,
 }
 
@@ -53,15 +53,13 @@ pub(crate) struct JobsSeen<'e> {
     views: Vec<&'e [Job]>,
 }
 
-/// What the beacon says.
+/// What the beacon says. One record is all there is, but for a user who keeps several: then each is
+/// judged, and the word for *occupied* counts.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum BeaconSeen<'e> {
-    /// Nobody asked, or it was never heard.
-    NeverHeard,
-    /// Its heartbeat could not be read.
-    Unreadable,
-    /// Its picture.
-    Heard(&'e Heartbeat),
+pub(crate) struct Beacons<'e> {
+    evidence: &'e [Evidence],
+    /// A heartbeat could not be read, or was read too long ago.
+    pub(crate) unreadable: bool,
 }
 
 /// What a failed or stale read leaves behind: who, and when trying again can help.
@@ -99,13 +97,13 @@ impl<'e> Seen<'e> {
         let registration = RegistrationSeen::read(evidence, now, policy);
         let seen_id = registration.id().or(memory.id());
         let jobs = JobsSeen::read(runner, seen_id, evidence, now, policy);
-        let beacon = BeaconSeen::read(evidence, now, policy);
+        let beacons = Beacons::read(evidence, now, policy);
         let mut ledger = LedgerSeen::default();
         let others = Others {
             runner,
             seen_id,
             jobs: &jobs,
-            beacon: beacon.heard(),
+            beacons,
             closed: memory.closed(),
         };
         for evidence in evidence {
@@ -116,7 +114,7 @@ impl<'e> Seen<'e> {
         Self {
             registration,
             jobs,
-            beacon,
+            beacons,
             ledger,
         }
     }
@@ -269,48 +267,61 @@ impl<'e> JobsSeen<'e> {
     }
 }
 
-impl<'e> BeaconSeen<'e> {
-    /// Of several heartbeats the one that says most for *occupied*; a read that failed or is stale
-    /// outweighs them, but for a live lease, which holds however old the read is.
+impl<'e> Beacons<'e> {
     fn read(evidence: &'e [Evidence], now: Instant, policy: &Policy) -> Self {
-        let weight = |heartbeat: &Heartbeat| {
-            (
-                heartbeat.live_lease(now).map(|lease| lease.until),
-                heartbeat.unfinished().is_some() || heartbeat.worker_since.is_some(),
-                heartbeat.vacant_since(now).is_none(),
-                std::cmp::Reverse(heartbeat.heard_at),
-            )
-        };
-        let mut heard: Option<&Heartbeat> = None;
-        let mut unreadable = false;
-        for evidence in evidence
-            .iter()
-            .filter(|evidence| evidence.witness() == Witness::Lease)
-        {
-            unreadable |= !evidence.is_fresh(now, policy);
-            match &evidence.signal {
-                Signal::Lease(heartbeat)
-                    if heard.is_none_or(|known| weight(known) < weight(heartbeat)) =>
-                {
-                    heard = Some(heartbeat);
-                }
-                Signal::Failed(_) => unreadable = true,
-                _ => {}
-            }
-        }
-        match heard {
-            Some(heartbeat) if !unreadable || heartbeat.live_lease(now).is_some() => {
-                Self::Heard(heartbeat)
-            }
-            _ if unreadable => Self::Unreadable,
-            _ => Self::NeverHeard,
+        let unreadable = failure(evidence, Witness::Lease, now, policy).is_some();
+        Self {
+            evidence,
+            unreadable,
         }
     }
 
-    pub(crate) fn heard(self) -> Option<&'e Heartbeat> {
-        match self {
-            Self::Heard(heartbeat) => Some(heartbeat),
-            _ => None,
+    /// The heartbeats. A live lease in one holds even when it was read too long ago.
+    pub(crate) fn heard(self) -> impl Iterator<Item = &'e Heartbeat> {
+        self.evidence
+            .iter()
+            .filter_map(|evidence| match &evidence.signal {
+                Signal::Lease(heartbeat) => Some(heartbeat),
+                _ => None,
+            })
+    }
+
+    pub(crate) fn live_lease(self, now: Instant) -> Option<&'e JobLease> {
+        self.heard()
+            .filter_map(|heartbeat| heartbeat.live_lease(now))
+            .max_by_key(|lease| lease.until)
+    }
+
+    /// Since when the last word has been *no job*, whether or not that still counts.
+    pub(crate) fn last_word_vacant_since(self, now: Instant) -> Option<Instant> {
+        self.agreed(|heartbeat| heartbeat.vacant_since(now))
+    }
+
+    /// Since when a live beacon has attested that there is no job.
+    pub(crate) fn attests_vacancy_since(self, now: Instant, policy: &Policy) -> Option<Instant> {
+        self.agreed(|heartbeat| {
+            let alive = heartbeat.is_alive(now, policy);
+            heartbeat.vacant_since(now).filter(|_| alive)
+        })
+    }
+
+    /// Since when a live beacon has seen a worker process outlive its job.
+    pub(crate) fn worker_outlived_since(self, now: Instant, policy: &Policy) -> Option<Instant> {
+        let outlived = |heartbeat: &Heartbeat| heartbeat.outlived_since(now, policy);
+        let worker = self.heard().any(|heartbeat| outlived(heartbeat).is_some());
+        self.agreed(|heartbeat| {
+            let alive = heartbeat.is_alive(now, policy);
+            let since = outlived(heartbeat).or_else(|| heartbeat.vacant_since(now));
+            since.filter(|_| alive && worker)
+        })
+    }
+
+    /// The instant from which on every heartbeat says so; none where one does not, or none is heard.
+    fn agreed(self, says: impl Fn(&Heartbeat) -> Option<Instant>) -> Option<Instant> {
+        let mut latest = None;
+        for heartbeat in self.heard() {
+            latest = latest.max(Some(says(heartbeat)?));
         }
+        latest
     }
 }

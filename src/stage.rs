@@ -5,8 +5,8 @@ use crate::{
     memory::{Memory, Run},
     policy::Policy,
     runner::Runner,
-    seen::{BeaconSeen, RegistrationSeen, Seen},
-    time::{Instant, age},
+    seen::{RegistrationSeen, Seen},
+    time::{Instant, after, age},
 };
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -221,33 +221,26 @@ pub(crate) fn stage_of(
 }
 
 fn is_lost(seen: &Seen<'_>, memory: &Memory, now: Instant, policy: &Policy) -> bool {
-    let silent = match seen.beacon {
-        BeaconSeen::Heard(heartbeat) => {
-            !heartbeat.is_alive(now, policy) && heartbeat.live_lease(now).is_none()
-        }
-        BeaconSeen::NeverHeard => memory.lease_until().is_none_or(|until| until <= now),
-        BeaconSeen::Unreadable => false,
-    };
+    let live = memory.lease_until().is_some_and(|until| now < until);
+    let alive = seen
+        .beacons
+        .heard()
+        .any(|beacon| beacon.is_alive(now, policy));
+    let silent = !seen.beacons.unreadable && !live && !alive;
     silent && Run::has_lasted(memory.offline(), now, policy.lost_after)
 }
 
 /// Since when the flag has said *busy* against a complete and clear view of the jobs and a live
 /// beacon that reports no job.
-pub(crate) fn busy_refuted_since(
+fn busy_refuted_since(
     seen: &Seen<'_>,
     memory: &Memory,
     now: Instant,
     policy: &Policy,
 ) -> Option<Instant> {
-    let beacon = seen
-        .beacon
-        .heard()
-        .filter(|beacon| beacon.is_alive(now, policy))?;
-    let busy = memory.busy()?.since;
-    Some(
-        busy.max(memory.jobs_clear_at(seen, now, policy)?)
-            .max(beacon.vacant_since(now)?),
-    )
+    let jobs = memory.jobs_clear_at(seen, now, policy)?;
+    let beacon = seen.beacons.attests_vacancy_since(now, policy)?;
+    Some(memory.busy()?.since.max(jobs).max(beacon))
 }
 
 /// Since when a worker process that is there has outlived its job, against a complete and clear
@@ -258,15 +251,25 @@ pub(crate) fn wedged_since(
     now: Instant,
     policy: &Policy,
 ) -> Option<Instant> {
-    let beacon = seen
-        .beacon
-        .heard()
-        .filter(|beacon| beacon.is_alive(now, policy))?;
-    Some(
-        beacon
-            .outlived_since(now, policy)?
-            .max(memory.jobs_clear_at(seen, now, policy)?),
-    )
+    let jobs = memory.jobs_clear_at(seen, now, policy)?;
+    Some(seen.beacons.worker_outlived_since(now, policy)?.max(jobs))
+}
+
+/// The earliest instant at which a registered runner could enter a stage in which its flag or its
+/// worker no longer counts, if everything stays as it is.
+pub(crate) fn turns_at(
+    seen: &Seen<'_>,
+    memory: &Memory,
+    now: Instant,
+    policy: &Policy,
+) -> Option<Instant> {
+    let lost = memory
+        .offline()
+        .map(|run| after(run.since, policy.lost_after));
+    let long = |since: Option<Instant>| Some(after(since?, policy.stale_busy_after));
+    let refuted = long(busy_refuted_since(seen, memory, now, policy));
+    let wedged = long(wedged_since(seen, memory, now, policy));
+    [lost, refuted, wedged].into_iter().flatten().min()
 }
 
 impl Memory {

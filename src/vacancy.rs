@@ -42,10 +42,7 @@ pub(crate) fn assess(look: &Look<'_>) -> Vacancy {
         && !lease::judge(look).holds();
     // A runner that is gone need not be told so again by a beacon that went with it.
     let absent = matches!(seen.registration, RegistrationSeen::Absent { .. });
-    let last_word = seen
-        .beacon
-        .heard()
-        .and_then(|beacon| beacon.vacant_since(now));
+    let last_word = seen.beacons.last_word_vacant_since(now);
     let is_quiet = still && (corroborated || (absent && last_word.is_some()));
     let is_vacant = still && corroborated && !busy_flag::judge(look).holds();
 
@@ -64,11 +61,7 @@ pub(crate) fn assess(look: &Look<'_>) -> Vacancy {
         _ => (is_quiet, quiet),
     };
     let run = Run::alive(run, now, policy.observation_gap());
-    let attested = last_word.filter(|_| {
-        seen.beacon
-            .heard()
-            .is_some_and(|beacon| beacon.is_alive(now, policy))
-    });
+    let attested = seen.beacons.attests_vacancy_since(now, policy);
     let start = run
         .map_or(now, |run| run.since)
         .min(attested.unwrap_or(now));

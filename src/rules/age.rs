@@ -34,3 +34,77 @@ pub(crate) fn judge(look: &Look<'_>) -> Finding {
     let retry_at = after(from, look.policy.min_age);
     Finding::Hold(HoldReason::new(Cause::TooYoung(came_up), retry_at))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        evidence::Witness,
+        hold::HoldCode::TooYoung,
+        rules::cases::{Case, Found, absent, absent_where, at, failed, online, seconds, until},
+        stage::Stage,
+    };
+
+    #[test]
+    fn a_runner_is_left_alone_for_min_age_after_it_came_up() {
+        let launched = |second| Case::new().runner(|runner| runner.launched_at(at(second)));
+        let absent_first = |case: Case| case.look(0, [absent(0)]).look(60, [online(60)]);
+        for (row, case, came_up) in [
+            ("launched", launched(-1000), -1000),
+            (
+                "launched, and looked at late",
+                launched(-100).look(-50, [online(-50)]),
+                -100,
+            ),
+            (
+                "not yet there, then registered",
+                absent_first(Case::new()),
+                60,
+            ),
+            (
+                "so, though launched before",
+                absent_first(launched(-1000)),
+                60,
+            ),
+            ("our first look", Case::new().look(-5, [online(-5)]), -5),
+            (
+                "our first look, which failed",
+                Case::new().look(-5, [failed(Witness::Registration, -5)]),
+                -5,
+            ),
+            (
+                "not absent for sure, then registered",
+                launched(-1000)
+                    .look(0, [absent_where(false, true, 0)])
+                    .look(60, [online(60)]),
+                -1000,
+            ),
+        ] {
+            let over = came_up + 120;
+            let found = |now| case.clone().look(now, [online(now)]).found("age");
+            assert_eq!(found(over - 1), until(TooYoung, over), "{row}");
+            assert_eq!(found(over), Found::Clear, "{row}");
+            assert_eq!(found(over + 1), Found::Clear, "{row}");
+        }
+        let first = Case::once([online(0)]);
+        assert_eq!(
+            first.found("age"),
+            until(TooYoung, 120),
+            "at our first look"
+        );
+        let waived = first.policy(|policy| policy.min_age = seconds(0));
+        assert_eq!(waived.found("age"), Found::Clear, "min_age waived");
+    }
+
+    #[test]
+    fn its_age_is_asked_in_every_stage() {
+        let day = 24 * 60 * 60;
+        // A phantom is older than min_age by what it is.
+        let stages = Stage::ALL.into_iter();
+        for stage in stages.filter(|&stage| stage != Stage::NeverRegistered) {
+            let case = Case::in_stage(stage).policy(|policy| policy.min_age = seconds(day));
+            case.assert("age", stage, until(TooYoung, day), "young");
+        }
+        let phantom = Case::in_stage(Stage::NeverRegistered);
+        phantom.assert("age", Stage::NeverRegistered, Found::Clear, "old");
+    }
+}

@@ -40,3 +40,96 @@ pub(crate) fn judge(look: &Look<'_>) -> Finding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        evidence::Witness,
+        hold::HoldCode::{Busy, RegistrationUnreadable},
+        rules::cases::{Case, Found, absent, busy, event, failed, failed_until, of_another_status},
+        rules::cases::{offline, online, until},
+        stage::Stage,
+    };
+
+    #[test]
+    fn the_flag_is_asked_while_serving_and_unreadable_and_in_no_other_stage() {
+        for stage in Stage::ALL {
+            let found = match stage {
+                Stage::Serving => Found::Clear,
+                Stage::Unreadable => event(RegistrationUnreadable),
+                _ => Found::Abstain,
+            };
+            Case::in_stage(stage).assert("busy_flag", stage, found, "in every stage");
+        }
+    }
+
+    #[test]
+    fn what_was_answered_decides() {
+        use Stage::{Serving, Unreadable};
+        let unreadable = event(RegistrationUnreadable);
+        let limit = failed_until(Witness::Registration, 77, 0);
+        for (row, evidence, stage, found) in [
+            ("vacant", vec![online(0)], Serving, Found::Clear),
+            ("busy", vec![busy(0)], Serving, until(Busy, 300)),
+            ("offline", vec![offline(false, 0)], Serving, Found::Clear),
+            (
+                "another word",
+                vec![of_another_status(0)],
+                Serving,
+                Found::Clear,
+            ),
+            (
+                "offline and busy",
+                vec![offline(true, 0)],
+                Serving,
+                until(Busy, 300),
+            ),
+            (
+                "of two, busy",
+                vec![busy(0), online(0)],
+                Serving,
+                until(Busy, 300),
+            ),
+            (
+                "in either order",
+                vec![online(0), busy(0)],
+                Serving,
+                until(Busy, 300),
+            ),
+            ("not asked", vec![], Unreadable, unreadable),
+            (
+                "failed",
+                vec![failed(Witness::Registration, 0)],
+                Unreadable,
+                unreadable,
+            ),
+            (
+                "a limit with an end",
+                vec![limit],
+                Unreadable,
+                until(RegistrationUnreadable, 77),
+            ),
+            (
+                "absent for one source, unreadable for another",
+                vec![absent(0), failed(Witness::Registration, 0)],
+                Unreadable,
+                unreadable,
+            ),
+        ] {
+            Case::once(evidence).assert("busy_flag", stage, found, row);
+        }
+    }
+
+    #[test]
+    fn a_flag_clears_no_longer_than_evidence_max_age() {
+        let unreadable = event(RegistrationUnreadable);
+        for (age, stage, found) in [
+            (29, Stage::Serving, Found::Clear),
+            (30, Stage::Serving, Found::Clear),
+            (31, Stage::Unreadable, unreadable),
+        ] {
+            let case = Case::once([online(-age)]);
+            case.assert("busy_flag", stage, found, &format!("{age} s old"));
+        }
+    }
+}

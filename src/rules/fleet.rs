@@ -82,3 +82,176 @@ fn objection(report: &FleetReport, look: &Look<'_>) -> Option<HoldReason> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        evidence::Witness,
+        fleet::{FleetReport, Snapshot},
+        hold::HoldCode::{
+            BeaconsSilent, ClockSkew, FleetUnreadable, PermitBudgetSpent, SnapshotUntrusted,
+        },
+        rules::cases::{Case, Found, at, event, failed, failed_until, fleet, online, until},
+        stage::Stage,
+    };
+    use Found::Clear;
+
+    const DAY: i64 = 24 * 60 * 60;
+
+    fn trusted() -> FleetReport {
+        FleetReport::default()
+    }
+
+    fn snapshot(snapshot: Snapshot) -> FleetReport {
+        FleetReport {
+            snapshot,
+            ..trusted()
+        }
+    }
+
+    fn skew(seconds: i64) -> FleetReport {
+        FleetReport {
+            clock_skew_seconds: Some(seconds),
+            ..trusted()
+        }
+    }
+
+    fn left(permits: u32) -> FleetReport {
+        FleetReport {
+            permits_left: Some(permits),
+            ..trusted()
+        }
+    }
+
+    fn silent_since(second: i64) -> FleetReport {
+        FleetReport {
+            beacons_silent_since: Some(at(second)),
+            ..trusted()
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_trusted_of_the_fleet_holds_everyone() {
+        let shrunken = |second: Option<i64>| {
+            snapshot(Snapshot::Shrunken {
+                believed_at: second.map(at),
+            })
+        };
+        for (row, report, found) in [
+            ("nothing is the matter", trusted(), Clear),
+            (
+                "rows that do not add up",
+                snapshot(Snapshot::Inconsistent),
+                event(SnapshotUntrusted),
+            ),
+            (
+                "shrunken",
+                shrunken(Some(600)),
+                until(SnapshotUntrusted, 600),
+            ),
+            (
+                "shrunken, in a scope not ours",
+                shrunken(None),
+                event(SnapshotUntrusted),
+            ),
+            ("no skew", skew(0), Clear),
+            ("30 s ahead", skew(30), Clear),
+            ("31 s ahead", skew(31), event(ClockSkew)),
+            ("30 s behind", skew(-30), Clear),
+            ("31 s behind", skew(-31), event(ClockSkew)),
+            ("as far behind as can be", skew(i64::MIN), event(ClockSkew)),
+            ("a permit left", left(1), Clear),
+            ("none left", left(0), event(PermitBudgetSpent)),
+            ("silent now", silent_since(0), until(BeaconsSilent, DAY)),
+            (
+                "silent, a second before the end",
+                silent_since(1 - DAY),
+                until(BeaconsSilent, 1),
+            ),
+            ("silent for 24 h", silent_since(-DAY), Clear),
+            ("silent for longer", silent_since(-1 - DAY), Clear),
+            (
+                "silent for longer, and none left",
+                FleetReport {
+                    permits_left: Some(0),
+                    ..silent_since(-DAY)
+                },
+                event(PermitBudgetSpent),
+            ),
+        ] {
+            for stage in Stage::ALL {
+                let case = Case::in_stage(stage);
+                let (now, moved) = (case.now(), report.clone());
+                // The tables' seconds are reckoned from the look.
+                let later = |at| at + crate::rules::cases::seconds(now);
+                let report = FleetReport {
+                    beacons_silent_since: moved.beacons_silent_since.map(later),
+                    snapshot: match moved.snapshot {
+                        Snapshot::Shrunken { believed_at } => Snapshot::Shrunken {
+                            believed_at: believed_at.map(later),
+                        },
+                        other => other,
+                    },
+                    ..moved
+                };
+                let found = match found {
+                    Found::Hold(code, retry) => Found::Hold(code, retry.map(|at| at + now)),
+                    other => other,
+                };
+                case.and(fleet(report, now))
+                    .assert("fleet", stage, found, row);
+            }
+        }
+    }
+
+    #[test]
+    fn a_report_that_could_not_be_read_holds_and_the_order_of_reports_is_nothing() {
+        let failed = || failed(Witness::Fleet, 0);
+        let limit = failed_until(Witness::Fleet, 77, 0);
+        for (row, evidence, found) in [
+            ("nobody asked", vec![], Clear),
+            ("failed", vec![failed()], event(FleetUnreadable)),
+            (
+                "a limit with an end",
+                vec![limit],
+                until(FleetUnreadable, 77),
+            ),
+            ("30 s old", vec![fleet(trusted(), -30)], Clear),
+            (
+                "31 s old",
+                vec![fleet(trusted(), -31)],
+                event(FleetUnreadable),
+            ),
+            (
+                "one failed",
+                vec![fleet(trusted(), 0), failed()],
+                event(FleetUnreadable),
+            ),
+            (
+                "31 s old, and it holds",
+                vec![fleet(left(0), -31)],
+                event(PermitBudgetSpent),
+            ),
+            (
+                "one holds",
+                vec![fleet(trusted(), 0), fleet(skew(31), 0)],
+                event(ClockSkew),
+            ),
+            (
+                "two hold",
+                vec![
+                    fleet(left(0), 0),
+                    fleet(silent_since(0), 0),
+                    fleet(skew(31), 0),
+                ],
+                event(ClockSkew),
+            ),
+        ] {
+            let mut turned = evidence.clone();
+            turned.reverse();
+            let found_in = |told| Case::once(told).and(online(0)).found("fleet");
+            assert_eq!(found_in(evidence), found, "{row}");
+            assert_eq!(found_in(turned), found, "{row}, turned");
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! The beacon's lane: its leases, what it said of the runner, its silences, and the lines it read.
+
+use super::{
+    lanes::{Bar, Row, Running, Stretch, Tick, bar, check, stack},
+    scale::Scale,
+};
+use crate::timeline::stamp;
+use chrono::TimeDelta;
+use scale_in_guard::{
+    Policy,
+    evidence::Claim,
+    lease::{Heartbeat, HostJob, JobLease, LeaseState, Report},
+    replay::{Event, Scenario, Word},
+    runner_log::{self, LogReader},
+    time::Instant,
+};
+
+/// What a beacon says of its runner.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beat {
+    Worker,
+    Job,
+    Listening,
+    Updating,
+    Alive,
+}
+
+/// One lease, from its first report to its end.
+struct Lease {
+    job: HostJob,
+    from: Instant,
+    /// When the last renewal was received, and its stamp on the host's clock.
+    renewed: Instant,
+    stamp: Instant,
+    renewals: usize,
+    until: Instant,
+    ended: Option<&'static str>,
+}
+
+/// One thing that the beacon kept saying. Any number of beats is one of these.
+struct Spell {
+    beat: Beat,
+    from: Instant,
+    last: Instant,
+    to: Instant,
+    count: usize,
+}
+
+/// Hears what the guard's own beacon would hear, and draws what that amounts to.
+struct Listener<'s> {
+    policy: &'s Policy,
+    end: Instant,
+    heartbeat: Option<Heartbeat>,
+    reader: LogReader,
+    repeated: Vec<Repeated<'s>>,
+    open: Vec<Lease>,
+    ended: Vec<Lease>,
+    spells: Vec<Spell>,
+    lines: Vec<Tick>,
+}
+
+struct Repeated<'s> {
+    next: Instant,
+    every: TimeDelta,
+    until: Instant,
+    word: &'s Word,
+}
+
+pub(super) fn rows(
+    scenario: &Scenario,
+    scale: &Scale,
+    running: &[Stretch<Running<'_>>],
+) -> Vec<Row> {
+    let listener = Listener::of(scenario, scale);
+    if listener.spells.is_empty() {
+        return vec![Row::Words("never heard")];
+    }
+    let end = scale.end();
+    let beats = beats(&listener.spells, end);
+    let mut rows = stack(listener.ended.iter().map(|lease| lease.bars(end)));
+    rows.push(Row::Bars(check(beats, running)));
+    if !listener.lines.is_empty() {
+        rows.push(Row::Ticks(listener.lines));
+    }
+    rows
+}
+
+impl<'s> Listener<'s> {
+    fn of(scenario: &'s Scenario, scale: &Scale) -> Self {
+        let mut listener = Self {
+            policy: &scenario.policy,
+            end: scale.end(),
+            heartbeat: None,
+            reader: LogReader::default(),
+            repeated: Vec::new(),
+            open: Vec::new(),
+            ended: Vec::new(),
+            spells: Vec::new(),
+            lines: Vec::new(),
+        };
+        for entry in &scenario.timeline {
+            listener.repeat_until(entry.at);
+            listener.take(&entry.event, entry.at);
+        }
+        listener.repeat_until(scale.end());
+        listener.ended.append(&mut listener.open);
+        listener.ended.sort_by_key(|lease| lease.from);
+        listener
+    }
+
+    fn take(&mut self, event: &'s Event, now: Instant) {
+        match event {
+            Event::Lease(lease) => {
+                self.hear(report(&lease.word), now);
+                let next = |every| now.checked_add_signed(every);
+                if let Some((every, until)) = lease.every
+                    && let Some(next) = next(every)
+                    && next <= until
+                {
+                    self.repeated.push(Repeated {
+                        next,
+                        every,
+                        until,
+                        word: &lease.word,
+                    });
+                }
+            }
+            Event::Log(lines) => {
+                self.hear(Report::Alive, now);
+                for line in lines {
+                    let report = self.reader.read(line);
+                    self.hear(report, now);
+                    self.lines.push(tick(line, now));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn repeat_until(&mut self, now: Instant) {
+        let now = now.min(self.end);
+        loop {
+            let due = self
+                .repeated
+                .iter_mut()
+                .filter(|repeated| repeated.next <= now)
+                .min_by_key(|repeated| repeated.next);
+            let Some(due) = due else { return };
+            let (at, word) = (due.next, due.word);
+            match at.checked_add_signed(due.every) {
+                Some(next) if next <= due.until => due.next = next,
+                _ => due.next = Instant::MAX_UTC,
+            }
+            self.repeated
+                .retain(|repeated| repeated.next < Instant::MAX_UTC);
+            self.hear(report(word), at);
+        }
+    }
+
+    fn hear(&mut self, report: Report, now: Instant) {
+        let mut heartbeat = self.heartbeat.take().unwrap_or_else(|| Heartbeat::new(now));
+        heartbeat.hear(report, now, self.policy);
+        self.note_leases(&heartbeat, now);
+        self.note_beat(beat(&heartbeat, now), now);
+        self.heartbeat = Some(heartbeat);
+    }
+
+    fn note_leases(&mut self, heartbeat: &Heartbeat, now: Instant) {
+        for known in &mut self.open {
+            let told = heartbeat.leases.iter().find(|told| told.job == known.job);
+            known.follow(told, now);
+        }
+        let ended = self.open.extract_if(.., |lease| lease.ended.is_some());
+        self.ended.extend(ended);
+        for told in &heartbeat.leases {
+            if now < told.until && !self.open.iter().any(|lease| lease.job == told.job) {
+                self.open.push(Lease::new(told, now));
+            }
+        }
+    }
+
+    fn note_beat(&mut self, beat: Beat, now: Instant) {
+        let to = now
+            .checked_add_signed(self.policy.beacon_ttl)
+            .unwrap_or(Instant::MAX_UTC);
+        // Of several reports at one instant the last one counts.
+        if self.spells.last().is_some_and(|last| last.from == now) {
+            self.spells.pop();
+        }
+        if let Some(last) = self.spells.last_mut() {
+            if last.beat == beat && now <= last.to {
+                last.count += usize::from(last.last < now);
+                (last.last, last.to) = (now, to);
+                return;
+            }
+            last.to = last.to.min(now);
+        }
+        self.spells.push(Spell {
+            beat,
+            from: now,
+            last: now,
+            to,
+            count: 1,
+        });
+    }
+}
+
+fn report(word: &Word) -> Report {
+    match word {
+        Word::Renewed(job, at) => Report::Renewed {
+            job: job.clone(),
+            at: *at,
+            valid_for: None,
+        },
+        Word::Released(job, at) => Report::Finished {
+            job: job.clone(),
+            at: *at,
+        },
+        Word::Listening => Report::Listening,
+        Word::Worker => Report::Worker,
+    }
+}
+
+fn tick(line: &str, at: Instant) -> Tick {
+    let class = match runner_log::parse(line) {
+        Some(_) => "line",
+        None => "line idle",
+    };
+    Tick {
+        at,
+        class,
+        said: line.to_owned(),
+    }
+}
+
+fn beat(heartbeat: &Heartbeat, now: Instant) -> Beat {
+    if heartbeat.worker_since.is_some() {
+        Beat::Worker
+    } else if heartbeat.live_lease(now).is_some() || heartbeat.unfinished().is_some() {
+        Beat::Job
+    } else if heartbeat.self_update(now).is_some() {
+        Beat::Updating
+    } else if heartbeat.idle_since.is_some() {
+        Beat::Listening
+    } else {
+        Beat::Alive
+    }
+}
+
+impl Lease {
+    fn new(told: &JobLease, now: Instant) -> Self {
+        Self {
+            job: told.job.clone(),
+            from: now,
+            renewed: now,
+            stamp: told.renewed_at,
+            renewals: 1,
+            until: told.until,
+            ended: None,
+        }
+    }
+
+    fn follow(&mut self, told: Option<&JobLease>, now: Instant) {
+        if self.until < now {
+            self.ended = Some("ran out");
+            return;
+        }
+        let Some(told) = told else {
+            self.until = now;
+            self.ended = Some("ended by the beacon’s look: no job, no worker process");
+            return;
+        };
+        self.until = told.until;
+        if told.until <= now {
+            self.ended = Some(match told.state {
+                LeaseState::Finished(_) => "released",
+                LeaseState::Open | LeaseState::Orphaned => "ran out",
+            });
+        } else if told.renewed_at != self.stamp {
+            (self.stamp, self.renewed) = (told.renewed_at, now);
+            self.renewals += 1;
+        }
+    }
+
+    /// The lease while it was renewed; then, lighter, until it would run out.
+    fn bars(&self, end: Instant) -> Vec<Bar> {
+        let ended = self.ended.filter(|&how| how != "ran out");
+        let renewed = match ended {
+            Some(_) => self.until,
+            None => self.renewed,
+        };
+        let times = match self.renewals {
+            1 => "reported once".to_owned(),
+            times => format!("reported or renewed {times} times"),
+        };
+        let id = self.job.to_string();
+        let begin: String = id.chars().take(8).collect();
+        let labels = [format!("lease {begin}…"), begin];
+        let mut said = format!(
+            "lease of job {id}\n{times}, last at {}",
+            stamp(self.renewed)
+        );
+        if let Some(how) = ended {
+            said += &format!("\n{how}");
+        }
+        let held = bar(self.from, renewed, "job", labels, said, Claim::Occupied);
+        let (from, to) = (renewed, self.until.min(end));
+        if to <= from {
+            return vec![held];
+        }
+        let said = format!(
+            "lease of job {id}\nnot renewed after {}, runs out at {}",
+            stamp(from),
+            stamp(self.until)
+        );
+        let labels = ["not renewed, runs out".to_owned(), "runs out".to_owned()];
+        vec![held, bar(from, to, "tail", labels, said, Claim::Occupied)]
+    }
+}
+
+fn beats(spells: &[Spell], end: Instant) -> Vec<Bar> {
+    let mut bars = Vec::new();
+    let mut heard: Option<Instant> = None;
+    for spell in spells {
+        if let Some(before) = heard.filter(|&before| before < spell.from) {
+            bars.push(silence(before, spell.from));
+        }
+        bars.push(spell.bar(end));
+        heard = Some(spell.to);
+    }
+    bars.extend(
+        heard
+            .filter(|&before| before < end)
+            .map(|before| silence(before, end)),
+    );
+    bars
+}
+
+fn silence(from: Instant, to: Instant) -> Bar {
+    let labels = ["silent".to_owned(), String::new()];
+    let said = "the beacon is silent".to_owned();
+    bar(from, to, "silent", labels, said, Claim::Unknown)
+}
+
+impl Spell {
+    fn bar(&self, end: Instant) -> Bar {
+        let (class, label, what, claim) = match self.beat {
+            // The process is there, whether or not its job still runs.
+            Beat::Worker => ("job", "worker", "a worker process is there", Claim::Unknown),
+            Beat::Job => ("job", "alive, a job", "alive, with a job", Claim::Occupied),
+            Beat::Listening => ("none", "listening", "alive, no job", Claim::Vacant),
+            Beat::Updating => ("update", "updating", "updating itself", Claim::Unknown),
+            Beat::Alive => ("alive", "alive", "alive, nothing else", Claim::Unknown),
+        };
+        let times = match self.count {
+            1 => "heard once".to_owned(),
+            count => format!("heard {count} times, last at {}", stamp(self.last)),
+        };
+        let said = format!("the beacon says: {what}\n{times}");
+        let labels = [label.to_owned(), String::new()];
+        bar(self.from, self.to.min(end), class, labels, said, claim)
+    }
+}
