@@ -1,2 +1,154 @@
-//! Benches.
-fn main() {}
+//! What the core costs. docs/performance.md has the numbers and the command.
+#![allow(missing_docs, clippy::expect_used)] // a bench that cannot go on stops; criterion's macros write no docs
+
+use chrono::{DateTime, TimeDelta, Utc};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use scale_in_guard::{
+    Decision, Engine, Evidence, Job, JobStatus, JobsView, Memory, Policy, Registration, Runner,
+    Signal, Status,
+    evidence::{Claim, Own},
+    fleet::FleetReport,
+    lease::{Heartbeat, HostJob, Report},
+    ledger::Ledger,
+    replay::Scenario,
+    runner::RunnerRef,
+    runner_log::{LogReader, parse},
+};
+use std::{fs, hint::black_box, path::Path};
+
+fn start() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
+}
+
+/// Ten pieces of evidence, as a deployment with every witness has them: occupied by a leased job, or
+/// vacant.
+fn ten(now: DateTime<Utc>, occupied: bool) -> Vec<Evidence> {
+    let policy = Policy::default();
+    let mut beacon = Heartbeat::new(now - TimeDelta::seconds(20));
+    let report = match occupied {
+        true => Report::Renewed {
+            job: HostJob::new("8e2d47c1-55f0-5c3a-9a77-0b1d3e6f7a21"),
+            at: now,
+            valid_for: None,
+        },
+        false => Report::Listening,
+    };
+    beacon.hear(report, now - TimeDelta::seconds(10), &policy);
+    let runner = if occupied {
+        "i-06cbe04821ccba677"
+    } else {
+        "i-0f3edd56994b7e40b"
+    };
+    let job = Job::new(9102, JobStatus::InProgress, Some(RunnerRef::named(runner)));
+    let view = |jobs| {
+        Evidence::jobs(
+            JobsView {
+                complete: true,
+                jobs,
+            },
+            now,
+        )
+    };
+    let own = |claim| {
+        Signal::Own(Own {
+            claim,
+            note: "calm".into(),
+            until: None,
+        })
+    };
+    vec![
+        Evidence::registration(Registration::registered(false, Status::Online), now),
+        Evidence::registration(Registration::registered(false, Status::Online), now),
+        view(vec![job]),
+        view(Vec::new()),
+        view(Vec::new()),
+        Evidence::lease(Some(beacon), now),
+        Evidence::new("webhooks", now, Signal::Webhooks(Ledger::default())),
+        Evidence::new("fleet", now, Signal::Fleet(FleetReport::default())),
+        Evidence::new("queue", now, own(Claim::Vacant)),
+        Evidence::new("drain", now, own(Claim::Unknown)),
+    ]
+}
+
+fn decisions(criterion: &mut Criterion) {
+    let engine = Engine::new(Policy::default()).expect("the default policy");
+    let runner = Runner::new("i-06cbe04821ccba677", "repo:acme/atlas").expect("a runner");
+    for (name, occupied) in [("decide/hold", true), ("decide/terminate", false)] {
+        let mut memory = Memory::default();
+        let now = start() + TimeDelta::minutes(5);
+        let _ = engine.decide(&runner, ten(start(), occupied), &mut memory, start());
+        let evidence = ten(now, occupied);
+        let decision = engine.decide(&runner, evidence.clone(), &mut memory.clone(), now);
+        assert_eq!(
+            matches!(decision, Decision::Hold(_)),
+            occupied,
+            "{}",
+            decision.explain()
+        );
+        criterion.bench_function(name, |bencher| {
+            bencher.iter_batched(
+                || (evidence.clone(), memory.clone()),
+                |(evidence, mut memory)| {
+                    (engine.decide(&runner, evidence, &mut memory, now), memory)
+                },
+                BatchSize::SmallInput,
+            );
+        });
+    }
+}
+
+/// A log as a runner writes one: most lines mean nothing, one in eight concerns a lease.
+fn log() -> String {
+    let job = "8e2d47c1-55f0-5c3a-9a77-0b1d3e6f7a21";
+    let lines = [
+        "[2026-05-14 02:00:49Z INFO JobDispatcher] Successfully renew job {job}, job is valid till 05/14/2026 02:10:49",
+        "[2026-05-14 02:00:49Z INFO HostContext] Well known directory 'Root': '/home/runner'",
+        "[2026-05-14 02:00:50Z INFO Terminal] WRITE LINE: 2026-05-14 02:00:50Z: Running job: Package & Publish",
+        "[2026-05-14 02:00:50Z INFO ProcessInvokerWrapper]   Arguments: 'spawnclient 106 109'",
+        "[2026-05-14 02:00:50Z INFO BrokerMessageListener] Received job status event. JobState: Busy",
+        "[2026-05-14 02:00:51Z WARN BrokerServer] Back off 6.743 seconds before next retry. 4 attempt left.",
+        "System.Threading.Tasks.TaskCanceledException: The operation was canceled.",
+        "   at GitHub.Runner.Listener.JobDispatcher.RunAsync(AgentJobRequestMessage message, String orchestrationId)",
+    ];
+    let block = lines.join("\n").replace("{job}", job) + "\n";
+    block.repeat(2_000)
+}
+
+fn log_lines(criterion: &mut Criterion) {
+    let log = log();
+    let mut group = criterion.benchmark_group("runner_log");
+    group.throughput(Throughput::Bytes(log.len() as u64));
+    group.bench_function("parse", |bencher| {
+        bencher.iter(|| {
+            log.lines()
+                .filter_map(|line| parse(black_box(line)))
+                .count()
+        });
+    });
+    group.bench_function("fold", |bencher| {
+        let policy = Policy::default();
+        bencher.iter(|| {
+            let mut reader = LogReader::default();
+            let mut beacon = Heartbeat::new(start());
+            for line in log.lines() {
+                beacon.hear(reader.read(black_box(line)), start(), &policy);
+            }
+            beacon
+        });
+    });
+    group.finish();
+}
+
+fn replay(criterion: &mut Criterion) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/desync-incident-1.json");
+    let text = fs::read_to_string(path).expect("the mission's first incident");
+    criterion.bench_function("replay/incident-1", |bencher| {
+        bencher.iter(|| {
+            let scenario: Scenario = serde_json::from_str(black_box(&text)).expect("a scenario");
+            scenario.play().expect("the default policy").kills()
+        });
+    });
+}
+
+criterion_group!(benches, decisions, log_lines, replay);
+criterion_main!(benches);

@@ -251,12 +251,16 @@ impl Heartbeat {
         let now = self.heard_at;
         let end = at.min(after(now, policy.max_clock_skew));
         match self.leases.iter_mut().find(|lease| lease.job == job) {
-            // The dispatcher says it twice ("worker finished", "finish job request"); the first
-            // ends the lease.
+            // The dispatcher says it twice, "worker finished" and "finish job request", and may have
+            // renewed in between.
             Some(JobLease {
-                state: LeaseState::Finished(_),
+                state: LeaseState::Finished(known),
+                until,
                 ..
-            }) => {}
+            }) => {
+                *known = end.max(*known);
+                *until = now.min(*until);
+            }
             Some(lease) => {
                 lease.state = LeaseState::Finished(end);
                 lease.until = now;

@@ -78,14 +78,15 @@ mod tests {
 
     #[test]
     fn a_witness_beside_the_flag_must_say_vacant_as_the_policy_asks() {
-        let views: [(bool, fn() -> Option<Evidence>); 5] = [
+        type Told = fn() -> Option<Evidence>;
+        let views: [(bool, Told); 5] = [
             (true, || Some(no_jobs(0))),
             (false, || Some(partial(0))),
             (false, || Some(view(true, [running()], 0))),
             (false, || Some(failed(Witness::Jobs, 0))),
             (false, || None),
         ];
-        let beacons: [(bool, fn() -> Option<Evidence>); 6] = [
+        let beacons: [(bool, Told); 6] = [
             (true, || Some(heard(listening(-60, 0), 0))),
             (false, || Some(heard(working(-60, 0), 0))),
             (false, || Some(heard(listening(-1000, -900), 0))),

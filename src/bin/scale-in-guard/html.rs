@@ -3,6 +3,7 @@
 
 mod asks;
 mod beacon;
+mod github;
 mod lanes;
 mod scale;
 mod svg;
@@ -138,7 +139,7 @@ fn story(scenario: &Scenario, played: &Played, id: &str, legend: &str) -> String
         |scale| {
             let (mut lanes, lies) = lanes::witnesses(scenario, &scale);
             lanes.extend(asks::lanes(&shown, id));
-            denied(&lies) + &svg::draw(&lanes, &lies, &scale)
+            denied(&lies) + &svg::draw(&lanes, &lies, &scale) + legend
         },
     );
     let about = match scenario.about.is_empty() {
@@ -147,7 +148,7 @@ fn story(scenario: &Scenario, played: &Played, id: &str, legend: &str) -> String
     };
     format!(
         "<section id=\"{id}\">\n<h2><a href=\"#{id}\">{}</a></h2>\n{about}<p class=\"quiet\">{}</p>\n\
-         {}{picture}{legend}{}</section>\n",
+         {}{picture}{}</section>\n",
         escape(&scenario.name),
         runner(scenario),
         score(
@@ -209,10 +210,114 @@ fn denied(lies: &[Bar]) -> String {
         0 => String::new(),
         some => format!(", and {some} more"),
     };
+    let total = match lies.len() {
+        1 => String::new(),
+        _ => format!("{} in all: ", lasted(whole)),
+    };
     format!(
-        "<p class=\"denied\"><span class=\"word lie\">where the flag lied</span> For {} GitHub \
-         denied a job that ran: {}{more}.</p>\n",
-        lasted(whole),
+        "<p class=\"denied\"><span class=\"word lie\">where the flag lied</span> GitHub denied a job \
+         that ran, {total}{}{more}.</p>\n",
         spans.join("; ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn play(json: &str) -> (Scenario, Played) {
+        let scenario: Scenario = serde_json::from_str(json).unwrap();
+        let played = scenario.play().unwrap();
+        (scenario, played)
+    }
+
+    fn timeline(entries: &str) -> String {
+        format!(
+            r#"{{"scenario": "s", "runner": {{"name": "r", "scope": "org:acme"}}, "timeline": [{entries}]}}"#
+        )
+    }
+
+    fn is_sound(page: &str) {
+        assert!(!page.contains("NaN") && !page.contains("inf%"), "{page}");
+        for tag in [
+            "svg", "g", "a", "title", "table", "section", "figure", "details",
+        ] {
+            let opened = page.matches(&format!("<{tag} ")).count()
+                + page.matches(&format!("<{tag}>")).count();
+            assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
+        }
+    }
+
+    #[test]
+    fn what_comes_from_a_scenario_is_escaped() {
+        let told = play(
+            r#"{"scenario": "<script>1", "about": "\"<script>2\" & more", "runner": {"name": "<script>3", "scope": "org:<script>4"},
+            "timeline": [
+                {"at": "2026-06-01T10:00:00Z", "truth": {"job": "<script>5", "state": "started"}},
+                {"at": "2026-06-01T10:00:00Z", "log": ["<script>6</title>"]},
+                {"at": "2026-06-01T10:00:01Z", "lease": {"job": "<script>7", "renewed_at": "2026-06-01T10:00:01Z"}},
+                {"at": "2026-06-01T10:00:02Z", "jobs": {"in_progress": [{"job_id": 8, "runner": "<script>8"}]}},
+                {"at": "2026-06-01T10:00:03Z", "webhook": {"action": "in_progress", "job_id": 9, "runner": "<script>9"}},
+                {"at": "2026-06-01T10:00:04Z", "ask": {"expect": "terminate"}}
+            ]}"#,
+        );
+        let page = page(&[told]);
+        assert_eq!(page.matches("<script>").count(), 1, "our own alone");
+        for number in 1..=9 {
+            assert!(
+                page.contains(&format!("&lt;script&gt;{number}")),
+                "{number}"
+            );
+        }
+        assert!(page.contains("&quot;&lt;script&gt;2&quot; &amp; more"));
+        is_sound(&page);
+    }
+
+    #[test]
+    fn an_empty_story_and_five_days_are_told() {
+        let empty = play(&timeline(""));
+        let one_moment = play(&timeline(r#"{"at": "2026-06-01T10:00:00Z", "ask": {}}"#));
+        let days = include_str!("../../../tests/scenarios/webhook-closed-after-five-days.json");
+        let page = page(&[empty, one_moment, play(days)]);
+        assert!(page.contains("Nothing happens in this scenario."));
+        assert!(page.contains("a quiet stretch, drawn shorter"));
+        is_sound(&page);
+    }
+
+    #[test]
+    fn where_the_flag_lied_is_marked() {
+        let page = page(&[play(include_str!(
+            "../../../tests/scenarios/desync-incident-2.json"
+        ))]);
+        assert!(page.contains("7m 40s from 2026-05-14 01:58:00Z to 02:05:40Z"));
+        assert!(page.contains("busy: false: a lie"));
+        assert!(page.contains("would have killed a job <b class=\"bad\">2</b> times; the guard <b class=\"good\">0</b>"));
+        is_sound(&page);
+    }
+
+    #[test]
+    fn ten_thousand_beats_are_one_bar() {
+        let beats: Vec<String> = (0..10_000)
+            .map(|beat| {
+                let at = Instant::UNIX_EPOCH + chrono::TimeDelta::seconds(15 * beat);
+                format!(
+                    r#"{{"at": "{}", "lease": {{"listening": true}}}}"#,
+                    at.to_rfc3339()
+                )
+            })
+            .collect();
+        let page = page(&[play(&timeline(&beats.join(",")))]);
+        assert!(page.contains("heard 10000 times"));
+        assert!(page.len() < 30_000, "{}", page.len());
+        is_sound(&page);
+    }
+
+    #[test]
+    fn several_stories_have_an_index_with_links_that_lead_somewhere() {
+        let page = page(&[play(&timeline("")), play(&timeline(""))]);
+        for id in ["1-s", "2-s"] {
+            assert!(page.contains(&format!("<li><a href=\"#{id}\">")));
+            assert!(page.contains(&format!("<section id=\"{id}\">")));
+        }
+    }
 }

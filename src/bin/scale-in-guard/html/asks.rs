@@ -12,7 +12,7 @@ use scale_in_guard::{
 };
 
 /// How many asks are shown one by one. Of more, those are left out whose answer says nothing new.
-const SHOWN: usize = 400;
+const SHOWN: usize = 100;
 
 /// The asks that are shown, each with its number in the story.
 pub(super) fn shown(played: &Played) -> Vec<(usize, &Asked)> {
@@ -24,7 +24,6 @@ pub(super) fn shown(played: &Played) -> Vec<(usize, &Asked)> {
     all.zip(before)
         .filter(|((_, ask), before)| before.is_none_or(|before| gist(before) != gist(ask)))
         .map(|(ask, _)| ask)
-        .take(SHOWN)
         .collect()
 }
 
@@ -139,7 +138,9 @@ pub(super) fn table(asks: &[(usize, &Asked)], all: usize, story: &str) -> String
         .collect();
     let left_out = match all - asks.len().min(all) {
         0 => String::new(),
-        some => format!("<p class=\"quiet\">{some} more asks, answered like the one before.</p>"),
+        some => {
+            format!("<p class=\"quiet\">{some} more asks were answered like the one before.</p>")
+        }
     };
     format!(
         "<div class=\"wide\"><table><thead><tr><th>asked at</th><th>truth</th><th>flag</th>\

@@ -361,3 +361,82 @@ impl Spell {
         bar(self.from, self.to.min(end), class, labels, said, claim)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(entries: &str) -> (Vec<Bar>, Vec<Bar>) {
+        let json = format!(
+            r#"{{"scenario": "s", "runner": {{"name": "r", "scope": "org:acme"}}, "timeline": [{entries}]}}"#
+        );
+        let scenario: Scenario = serde_json::from_str(&json).unwrap();
+        let times: Vec<_> = scenario.timeline.iter().map(|entry| entry.at).collect();
+        let scale = Scale::new(&times).unwrap();
+        let listener = Listener::of(&scenario, &scale);
+        let leases = listener
+            .ended
+            .iter()
+            .flat_map(|lease| lease.bars(scale.end()));
+        (leases.collect(), beats(&listener.spells, scale.end()))
+    }
+
+    fn drawn(bars: &[Bar]) -> Vec<(&str, String, String)> {
+        let clock = |at: Instant| at.format("%H:%M:%S").to_string();
+        bars.iter()
+            .map(|bar| (bar.class, clock(bar.from), clock(bar.to)))
+            .collect()
+    }
+
+    fn bar(class: &'static str, from: &str, to: &str) -> (&'static str, String, String) {
+        (class, from.to_owned(), to.to_owned())
+    }
+
+    #[test]
+    fn renewals_are_one_bar_that_ends_with_the_release() {
+        let (leases, beats) = heard(
+            r#"{"at": "2026-06-01T10:00:00Z", "lease": {"job": "7", "renewed_at": "2026-06-01T10:00:00Z"}},
+               {"at": "2026-06-01T10:00:50Z", "lease": {"job": "7", "renewed_at": "2026-06-01T10:00:50Z"}},
+               {"at": "2026-06-01T10:01:40Z", "lease": {"job": "7", "released_at": "2026-06-01T10:01:40Z"}},
+               {"at": "2026-06-01T10:01:50Z", "ask": {}}"#,
+        );
+        assert_eq!(drawn(&leases), [bar("job", "10:00:00", "10:01:40")]);
+        assert!(leases[0].said.contains("released"));
+        assert_eq!(beats.len(), 2);
+    }
+
+    #[test]
+    fn a_lease_that_nobody_renews_runs_out_in_a_tail() {
+        let (leases, beats) = heard(
+            r#"{"at": "2026-06-01T10:00:00Z", "lease": {"job": "7", "renewed_at": "2026-06-01T10:00:00Z"}},
+               {"at": "2026-06-01T10:00:50Z", "lease": {"job": "7", "renewed_at": "2026-06-01T10:00:50Z"}},
+               {"at": "2026-06-01T10:20:00Z", "ask": {}}"#,
+        );
+        let ends = [
+            bar("job", "10:00:00", "10:00:50"),
+            bar("tail", "10:00:50", "10:10:50"),
+        ];
+        assert_eq!(drawn(&leases), ends);
+        let classes: Vec<_> = beats.iter().map(|bar| bar.class).collect();
+        assert_eq!(classes, ["job", "silent"]);
+        assert_eq!(drawn(&beats)[1].1, "10:01:50");
+    }
+
+    #[test]
+    fn repeated_beats_are_heard_between_the_entries() {
+        let (leases, beats) = heard(
+            r#"{"at": "2026-06-01T10:00:00Z", "lease": {"job": "7", "renewed_at": "2026-06-01T10:00:00Z"}},
+               {"at": "2026-06-01T10:00:30Z", "lease": {"listening": true, "every": "15s", "until": "2026-06-01T10:05:00Z"}},
+               {"at": "2026-06-01T10:02:00Z", "lease": {"worker": true}},
+               {"at": "2026-06-01T10:10:00Z", "ask": {}}"#,
+        );
+        assert_eq!(drawn(&leases), [bar("job", "10:00:00", "10:00:30")]);
+        let told = [
+            bar("job", "10:00:00", "10:00:30"),
+            bar("none", "10:00:30", "10:02:00"),
+            bar("job", "10:02:00", "10:02:15"),
+            bar("none", "10:02:15", "10:06:00"),
+        ];
+        assert_eq!(drawn(&beats)[..4], told);
+    }
+}

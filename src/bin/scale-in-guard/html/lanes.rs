@@ -2,18 +2,13 @@
 //! Texts are raw here; whoever writes them into the page escapes them.
 
 use super::{
-    beacon,
+    beacon, github,
     scale::{Scale, lasted, span},
 };
 use crate::timeline::stamp;
 use scale_in_guard::{
-    Status,
     evidence::Claim,
-    ledger::Action,
-    replay::{
-        Event, Scenario, ScriptedError, ScriptedJob, ScriptedJobs, ScriptedRegistration,
-        ScriptedWebhook, ScriptedWitness, TruthState,
-    },
+    replay::{Event, Scenario, ScriptedWitness, TruthState},
     time::Instant,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,13 +101,13 @@ impl Running<'_> {
 /// the runner denied a job.
 pub(super) fn witnesses(scenario: &Scenario, scale: &Scale) -> (Vec<Lane>, Vec<Bar>) {
     let running = running(scenario, scale);
-    let registration = check(registration(scenario, scale), &running);
+    let registration = check(github::registration(scenario, scale), &running);
     let lies = registration
         .iter()
         .filter(|bar| bar.fault == Some(Fault::Lie))
         .cloned()
         .collect();
-    let jobs = check(jobs(scenario, scale), &running);
+    let jobs = check(github::jobs(scenario, scale), &running);
     let told = |is: fn(&Event) -> bool| scenario.timeline.iter().any(|entry| is(&entry.event));
     let lane = |name, about, witness, told: bool, rows| {
         let heard = scenario.witnesses.contains(&witness);
@@ -149,7 +144,7 @@ pub(super) fn witnesses(scenario: &Scenario, scale: &Scale) -> (Vec<Lane>, Vec<B
         told(|event| matches!(event, Event::Lease(_) | Event::Log(_))),
         beacon::rows(scenario, scale, &running),
     ));
-    let webhooks = webhooks(scenario);
+    let webhooks = github::webhooks(scenario);
     if !webhooks.is_empty() {
         lanes.push(Lane {
             name: "webhooks",
@@ -162,7 +157,7 @@ pub(super) fn witnesses(scenario: &Scenario, scale: &Scale) -> (Vec<Lane>, Vec<B
 }
 
 /// Cuts the whole axis at the changes. What stays the same is one stretch.
-fn stretches<S: PartialEq>(
+pub(super) fn stretches<S: PartialEq>(
     scale: &Scale,
     first: S,
     changes: impl Iterator<Item = (Instant, S)>,
@@ -305,155 +300,6 @@ pub(super) fn stack(groups: impl Iterator<Item = Vec<Bar>>) -> Vec<Row> {
     rows.into_iter().map(Row::Bars).collect()
 }
 
-fn registration(scenario: &Scenario, scale: &Scale) -> Vec<Bar> {
-    let changes = scenario
-        .timeline
-        .iter()
-        .filter_map(|entry| match &entry.event {
-            Event::Registration(registration) => Some((entry.at, *registration)),
-            _ => None,
-        });
-    stretches(scale, ScriptedRegistration::Absent, changes)
-        .into_iter()
-        .map(|Stretch { from, to, state }| registered(from, to, state))
-        .collect()
-}
-
-fn registered(from: Instant, to: Instant, state: ScriptedRegistration) -> Bar {
-    match state {
-        ScriptedRegistration::Registered {
-            busy,
-            status,
-            listed,
-        } => {
-            let unlisted = if listed { "" } else { ", not listed" };
-            let said = format!("GitHub says busy: {busy}, {status}{unlisted}");
-            let offline = status == Status::Offline;
-            let label = match offline {
-                true => format!("busy: {busy}, offline"),
-                false => format!("busy: {busy}"),
-            };
-            let (class, claim) = match busy {
-                true => ("job", Claim::Occupied),
-                false => ("none", Claim::Vacant),
-            };
-            let mut bar = bar(from, to, class, [label, busy.to_string()], said, claim);
-            bar.hatched = offline;
-            bar
-        }
-        ScriptedRegistration::Absent => bar(
-            from,
-            to,
-            "absent",
-            ["not registered".to_owned(), "absent".to_owned()],
-            "GitHub knows no such runner".to_owned(),
-            Claim::Vacant,
-        ),
-        ScriptedRegistration::Error(error) => failed(from, to, error),
-    }
-}
-
-fn jobs(scenario: &Scenario, scale: &Scale) -> Vec<Bar> {
-    let nothing = ScriptedJobs::View {
-        complete: true,
-        jobs: Vec::new(),
-    };
-    let changes = scenario
-        .timeline
-        .iter()
-        .filter_map(|entry| match &entry.event {
-            Event::Jobs(jobs) => Some((entry.at, jobs)),
-            _ => None,
-        });
-    stretches(scale, &nothing, changes)
-        .into_iter()
-        .map(|Stretch { from, to, state }| match state {
-            ScriptedJobs::View { complete, jobs } => view(scenario, from, to, *complete, jobs),
-            ScriptedJobs::Error(error) => failed(from, to, *error),
-        })
-        .collect()
-}
-
-fn view(
-    scenario: &Scenario,
-    from: Instant,
-    to: Instant,
-    complete: bool,
-    jobs: &[ScriptedJob],
-) -> Bar {
-    let ours = |job: &&ScriptedJob| is_this(scenario, job.runner.as_deref());
-    let queued = jobs.iter().filter(|job| job.runner.is_none()).count();
-    let said = shown(scenario, complete, jobs);
-    let partial = if complete { "" } else { "partial, " };
-    if let Some(job) = jobs.iter().find(ours) {
-        let labels = [
-            format!("{partial}job {}", job.job_id),
-            job.job_id.to_string(),
-        ];
-        return bar(from, to, "job", labels, said, Claim::Occupied);
-    }
-    let (label, claim) = match (complete, queued) {
-        (true, 0) => ("no job".to_owned(), Claim::Vacant),
-        (_, 0) => ("partial, no job".to_owned(), Claim::Unknown),
-        (..) => (format!("{partial}{queued} queued"), Claim::Unknown),
-    };
-    let class = if complete { "none" } else { "partial" };
-    bar(from, to, class, [label, String::new()], said, claim)
-}
-
-fn shown(scenario: &Scenario, complete: bool, jobs: &[ScriptedJob]) -> String {
-    let mut lines = vec![match (complete, jobs.is_empty()) {
-        (true, true) => "The complete view shows no job".to_owned(),
-        (true, false) => "The complete view shows".to_owned(),
-        (false, true) => "A partial view shows no job".to_owned(),
-        (false, false) => "A partial view shows".to_owned(),
-    }];
-    for job in jobs.iter().take(NAMED) {
-        let runner = runner(scenario, job.runner.as_deref());
-        lines.push(format!("· job {} {runner}", job.job_id));
-    }
-    if jobs.len() > NAMED {
-        lines.push(format!("… and {} more", jobs.len() - NAMED));
-    }
-    lines.join("\n")
-}
-
-fn is_this(scenario: &Scenario, runner: Option<&str>) -> bool {
-    runner.is_some_and(|name| name == "this" || name == scenario.runner.name.as_str())
-}
-
-fn runner(scenario: &Scenario, runner: Option<&str>) -> String {
-    match runner {
-        None => "queued, on no runner".to_owned(),
-        _ if is_this(scenario, runner) => "on this runner".to_owned(),
-        Some(other) => format!("on {other}"),
-    }
-}
-
-fn webhooks(scenario: &Scenario) -> Vec<Tick> {
-    scenario
-        .timeline
-        .iter()
-        .filter_map(|entry| match &entry.event {
-            Event::Webhook(webhook) => Some(delivery(scenario, entry.at, webhook)),
-            _ => None,
-        })
-        .collect()
-}
-
-fn delivery(scenario: &Scenario, at: Instant, webhook: &ScriptedWebhook) -> Tick {
-    let (class, action) = match webhook.action {
-        Action::Queued => ("hook", "queued"),
-        Action::Waiting => ("hook", "waiting"),
-        Action::InProgress => ("hook job", "in_progress"),
-        Action::Completed => ("hook none", "completed"),
-        Action::Other => ("hook", "of an unknown action"),
-    };
-    let runner = runner(scenario, webhook.runner.as_deref());
-    let said = format!("webhook {action}: job {} {runner}", webhook.job_id);
-    Tick { at, class, said }
-}
-
 /// Cuts bars where the truth begins or ends to contradict them, and says so.
 pub(super) fn check(bars: Vec<Bar>, running: &[Stretch<Running<'_>>]) -> Vec<Bar> {
     let mut cut: Vec<Bar> = Vec::new();
@@ -512,11 +358,78 @@ pub(super) fn moment(at: Instant, before: Option<Instant>) -> String {
     }
 }
 
-/// A failed read.
-fn failed(from: Instant, to: Instant, error: ScriptedError) -> Bar {
-    let labels = match error {
-        ScriptedError::Status(status) => [format!("error {status}"), status.to_string()],
-        ScriptedError::Timeout(_) => ["timeout".to_owned(), String::new()],
-    };
-    bar(from, to, "error", labels, error.to_string(), Claim::Unknown)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lanes(entries: &str) -> (Vec<Lane>, Vec<Bar>) {
+        let json = format!(
+            r#"{{"scenario": "s", "runner": {{"name": "r", "scope": "org:acme"}}, "timeline": [{entries}]}}"#
+        );
+        let scenario: Scenario = serde_json::from_str(&json).unwrap();
+        let times: Vec<_> = scenario.timeline.iter().map(|entry| entry.at).collect();
+        witnesses(&scenario, &Scale::new(&times).unwrap())
+    }
+
+    fn bars(lane: &Lane, row: usize) -> Vec<(String, Option<Fault>)> {
+        let Row::Bars(bars) = &lane.rows[row] else {
+            panic!("no bars");
+        };
+        bars.iter()
+            .map(|bar| (bar.labels[0].clone(), bar.fault))
+            .collect()
+    }
+
+    #[test]
+    fn the_flag_is_cut_where_the_truth_contradicts_it() {
+        let (lanes, lies) = lanes(
+            r#"{"at": "2026-06-01T10:00:00Z", "registration": {"busy": false, "status": "online"}},
+               {"at": "2026-06-01T10:01:00Z", "truth": {"job": "A", "state": "started"}},
+               {"at": "2026-06-01T10:02:00Z", "registration": {"busy": true, "status": "offline"}},
+               {"at": "2026-06-01T10:03:00Z", "truth": {"job": "A", "state": "finished"}}"#,
+        );
+        let said = [
+            ("not registered", None),
+            ("busy: false", None),
+            ("busy: false: a lie", Some(Fault::Lie)),
+            ("busy: true, offline", None),
+            ("busy: true, offline", Some(Fault::Wrong)),
+        ];
+        let said: Vec<_> = said.map(|(label, fault)| (label.to_owned(), fault)).into();
+        assert_eq!(bars(&lanes[1], 0), said);
+        assert_eq!(lies.len(), 1);
+    }
+
+    #[test]
+    fn a_partial_view_that_shows_nothing_does_not_lie() {
+        let (lanes, _) = lanes(
+            r#"{"at": "2026-06-01T10:00:00Z", "jobs": {"in_progress": [], "complete": false}},
+               {"at": "2026-06-01T10:01:00Z", "truth": {"job": "A", "state": "started"}},
+               {"at": "2026-06-01T10:02:00Z", "jobs": {"in_progress": [{"job_id": 7, "runner": "r"}]}},
+               {"at": "2026-06-01T10:03:00Z", "jobs": {"in_progress": []}},
+               {"at": "2026-06-01T10:04:00Z", "jobs": {"error": 403}}"#,
+        );
+        let said = [
+            ("no job", None),
+            ("partial, no job", None),
+            ("job 7", None),
+            ("no job: a lie", Some(Fault::Lie)),
+            ("error 403", None),
+        ];
+        let said: Vec<_> = said.map(|(label, fault)| (label.to_owned(), fault)).into();
+        assert_eq!(bars(&lanes[2], 0), said);
+    }
+
+    #[test]
+    fn jobs_at_the_same_time_have_rows_of_their_own() {
+        let (lanes, _) = lanes(
+            r#"{"at": "2026-06-01T10:00:00Z", "truth": {"job": "A", "state": "started"}},
+               {"at": "2026-06-01T10:01:00Z", "truth": {"job": "B", "state": "started"}},
+               {"at": "2026-06-01T10:02:00Z", "truth": {"job": "A", "state": "finished"}},
+               {"at": "2026-06-01T10:03:00Z", "truth": {"job": "C", "state": "started"}}"#,
+        );
+        let names = |row| bars(&lanes[0], row).into_iter().map(|(name, _)| name);
+        assert_eq!(names(0).collect::<Vec<_>>(), ["A", "C"]);
+        assert_eq!(names(1).collect::<Vec<_>>(), ["B"]);
+    }
 }
