@@ -9,7 +9,7 @@ use crate::{
     memory::Memory,
     permit::Permit,
     policy::{Policy, PolicyError},
-    rules::{BUILT_IN, Finding, Look, Rule},
+    rules::{Finding, Look, OTHERS, Rule, WITNESSES},
     runner::Runner,
     seen::{RegistrationSeen, Seen},
     stage::stage_of,
@@ -87,9 +87,9 @@ impl Engine {
         now: Instant,
     ) -> Decision {
         let policy = &*self.policy;
-        // The registration may show another incarnation, whose memory is empty.
-        memory.identify(runner, RegistrationSeen::id_in(&evidence, now, policy));
-        let seen = Seen::read(runner, &evidence, memory, now, policy);
+        let registration = RegistrationSeen::read(&evidence, now, policy);
+        memory.identify(runner, registration.id());
+        let seen = Seen::read(runner, registration, &evidence, memory, now, policy);
         memory.observe(runner, &seen, &evidence, now, policy);
         let mut look = Look {
             runner,
@@ -100,9 +100,19 @@ impl Engine {
             now,
             stage: stage_of(runner, &seen, memory, now, policy),
             vacancy: Vacancy::default(),
+            findings: Vec::with_capacity(WITNESSES.len() + OTHERS.len() + self.rules.len()),
         };
+        for rule in WITNESSES {
+            look.ask(rule);
+        }
         look.vacancy = vacancy::assess(&look);
-        let findings = self.findings(&look);
+        for rule in OTHERS {
+            look.ask(rule);
+        }
+        for rule in &self.rules {
+            look.ask(&**rule);
+        }
+        let findings = std::mem::take(&mut look.findings);
         let (stage, vacancy, claims) = (look.stage, look.vacancy, claims(&seen, now, policy));
         memory.remember_vacancy(&vacancy);
         let assessment = Assessment {
@@ -120,18 +130,6 @@ impl Engine {
             }
             _ => Decision::Hold(hold(assessment, policy)),
         }
-    }
-
-    fn findings(&self, look: &Look<'_>) -> Vec<RuleFinding> {
-        let own = self.rules.iter().map(|rule| &**rule);
-        let rules = BUILT_IN.iter().copied().chain(own);
-        let mut findings = Vec::with_capacity(BUILT_IN.len() + self.rules.len());
-        findings.extend(rules.map(|rule| RuleFinding {
-            rule: rule.name(),
-            witnesses: rule.witnesses(),
-            finding: rule.judge(look),
-        }));
-        findings
     }
 }
 
@@ -173,7 +171,7 @@ fn claims(seen: &Seen<'_>, now: Instant, policy: &Policy) -> Claims {
         let job = beacon.unfinished().is_some() || beacon.worker_since.is_some();
         beacon.live_lease(now).is_some() || (job && beacon.is_alive(now, policy))
     };
-    let lease = match seen.beacons.attests_vacancy_since(now, policy) {
+    let lease = match seen.beacons.attests_vacancy_since {
         _ if seen.beacons.heard().any(occupied) => Claim::Occupied,
         Some(_) => Claim::Vacant,
         None => Claim::Unknown,

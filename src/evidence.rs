@@ -6,7 +6,7 @@ use crate::{
     ledger::Ledger,
     policy::Policy,
     runner::{RunnerId, RunnerRef},
-    time::{Instant, age},
+    time::{Instant, after},
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -310,8 +310,27 @@ impl Evidence {
     /// clock is wrong.
     #[must_use]
     pub fn is_fresh(&self, now: Instant, policy: &Policy) -> bool {
-        let age = age(now, self.asked_at);
-        age >= chrono::TimeDelta::zero() && age <= policy.evidence_max_age
+        Recent::at(now, policy).holds(self)
+    }
+}
+
+/// The instants since which a read must have been asked for to count.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recent {
+    from: Instant,
+    to: Instant,
+}
+
+impl Recent {
+    pub(crate) fn at(now: Instant, policy: &Policy) -> Self {
+        Self {
+            from: after(now, -policy.evidence_max_age),
+            to: now,
+        }
+    }
+
+    pub(crate) fn holds(&self, evidence: &Evidence) -> bool {
+        (self.from..=self.to).contains(&evidence.asked_at)
     }
 }
 

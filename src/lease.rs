@@ -348,8 +348,9 @@ impl Heartbeat {
     /// its running out, of a worker process the last report.
     #[must_use]
     pub fn last_occupied(&self, now: Instant) -> Option<Instant> {
-        let leases = self.leases.iter().map(|lease| lease.until.min(now)).max();
-        latest(leases, self.last_job_at.map(|at| at.min(now)))
+        let leases = self.leases.iter().map(|lease| lease.until).max();
+        let worker = self.worker_since.map(|_| self.heard_at);
+        latest(latest(leases, self.last_job_at), worker).map(|at| at.min(now))
     }
 
     /// Since when a self-update is under way at `now`, if it is.

@@ -86,9 +86,12 @@ impl Occupied {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
-    /// The registration's number, once seen or given. Another one is another incarnation.
+    /// The number that its registration showed. Another one is another incarnation.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<RunnerId>,
+    /// The number that the autoscaler gave. Another one is another incarnation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    given_id: Option<RunnerId>,
     /// When the instance was launched, as last given. Another instant is another incarnation.
     #[serde(skip_serializing_if = "Option::is_none")]
     launched_at: Option<Instant>,
@@ -122,9 +125,6 @@ pub struct Memory {
     /// Looks in which no witness held.
     #[serde(skip_serializing_if = "Option::is_none")]
     vacant: Option<Run>,
-    /// Looks in which no witness but the flag held.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    quiet: Option<Run>,
     /// Who last said *occupied*.
     occupied: Occupied,
     /// When the beacon was last heard.
@@ -133,6 +133,9 @@ pub struct Memory {
     /// Until when the last known lease is live.
     #[serde(skip_serializing_if = "Option::is_none")]
     lease_until: Option<Instant>,
+    /// Whether the beacon's last word left a job that was not over.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    job_left: bool,
     /// Whether a job in a view, or a webhook, ever named this runner.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     job_seen: bool,
@@ -186,7 +189,8 @@ impl Memory {
             if let Signal::Own(own) = &evidence.signal
                 && own.claim == Claim::Occupied
             {
-                self.occupied.own = latest(self.occupied.own, Some(evidence.asked_at.min(now)));
+                let said_at = evidence.asked_at.min(own.until.unwrap_or(now)).min(now);
+                self.occupied.own = latest(self.occupied.own, Some(said_at));
             }
         }
     }
@@ -196,7 +200,7 @@ impl Memory {
             self.occupied.jobs = Some(now);
         }
         self.occupied.webhooks = latest(self.occupied.webhooks, seen.ledger.occupied_at);
-        self.job_seen |= seen.jobs.running.is_some() || seen.ledger.named;
+        self.job_seen |= seen.jobs.named || seen.ledger.named;
         let open = seen.jobs.running.is_some() || seen.ledger.open.is_some();
         if open {
             self.jobs_clear = None;
@@ -213,15 +217,20 @@ impl Memory {
 
     fn observe_beacons(&mut self, beacons: Beacons<'_>, now: Instant) {
         for heartbeat in beacons.heard() {
-            self.beacon_heard_at = latest(self.beacon_heard_at, Some(heartbeat.heard_at));
+            let heard_at = heartbeat.heard_at.min(now);
+            self.beacon_heard_at = latest(self.beacon_heard_at, Some(heard_at));
             self.occupied.lease = latest(self.occupied.lease, heartbeat.last_occupied(now));
+            if beacons.unreadable {
+                continue;
+            }
             // A beacon that knows of no lease, and does not say that there is no job, has forgotten.
             if !heartbeat.leases.is_empty() || heartbeat.vacant_since(now).is_some() {
                 self.lease_until = None;
             }
+            self.job_left = heartbeat.unfinished().is_some() || heartbeat.worker_since.is_some();
         }
-        if let Some(lease) = beacons.live_lease(now) {
-            self.lease_until = Some(lease.until);
+        if let Some(lease) = beacons.live_lease {
+            self.lease_until = latest(self.lease_until, Some(lease.until));
         }
         if self.lease_until.is_some_and(|until| now < until) {
             self.occupied.lease = Some(now);
@@ -238,8 +247,7 @@ impl Memory {
 
     /// Takes in what the rules made of the look.
     pub(crate) fn remember_vacancy(&mut self, vacancy: &Vacancy) {
-        self.vacant = vacancy.vacant;
-        self.quiet = vacancy.quiet;
+        self.vacant = vacancy.run;
     }
 
     /// Empties the memory when it is about another incarnation: another number, or another launch.
@@ -247,11 +255,14 @@ impl Memory {
         fn differ<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
             matches!((a, b), (Some(a), Some(b)) if a != b)
         }
-        let id = seen.or(runner.id);
-        if differ(self.id, id) || differ(self.launched_at, runner.launched_at) {
+        if differ(self.id, seen)
+            || differ(self.given_id, runner.id)
+            || differ(self.launched_at, runner.launched_at)
+        {
             *self = Self::default();
         }
-        self.id = id.or(self.id);
+        self.id = seen.or(self.id);
+        self.given_id = runner.id.or(self.given_id);
         self.launched_at = runner.launched_at.or(self.launched_at);
     }
 
@@ -275,7 +286,7 @@ impl Memory {
     /// The registration's number, once seen or given.
     #[must_use]
     pub fn id(&self) -> Option<RunnerId> {
-        self.id
+        self.id.or(self.given_id)
     }
 
     /// The latest look that found it registered.
@@ -306,6 +317,10 @@ impl Memory {
         self.lease_until
     }
 
+    pub(crate) fn job_left(&self) -> bool {
+        self.job_left
+    }
+
     pub(crate) fn absent(&self) -> Option<Run> {
         self.absent
     }
@@ -328,10 +343,6 @@ impl Memory {
 
     pub(crate) fn vacant(&self) -> Option<Run> {
         self.vacant
-    }
-
-    pub(crate) fn quiet(&self) -> Option<Run> {
-        self.quiet
     }
 
     /// Whether any witness ever saw this runner: registered, with a job, or through its beacon.

@@ -14,6 +14,7 @@ pub(crate) mod objection;
 pub(crate) mod registration;
 
 use crate::{
+    decision::RuleFinding,
     evidence::{Evidence, Witness},
     hold::{Cause, HoldReason, Missing},
     memory::Memory,
@@ -113,12 +114,17 @@ pub trait Rule: fmt::Debug + Send + Sync {
     fn judge(&self, look: &Look<'_>) -> Finding;
 }
 
-/// The rules that every engine has.
-pub(crate) static BUILT_IN: [&dyn Rule; 9] = [
+/// The rules about witnesses. What they find decides whether the look is a vacant one; each may
+/// build on what those before it found.
+pub(crate) static WITNESSES: [&dyn Rule; 4] = [
     &busy_flag::BusyFlag,
     &jobs::Jobs,
     &lease::Lease,
     &corroboration::Corroborated,
+];
+
+/// The other rules that every engine has.
+pub(crate) static OTHERS: [&dyn Rule; 5] = [
     &grace::Grace,
     &age::Age,
     &registration::RegistrationSettled,
@@ -137,6 +143,7 @@ pub struct Look<'a> {
     pub(crate) now: Instant,
     pub(crate) stage: Stage,
     pub(crate) vacancy: Vacancy,
+    pub(crate) findings: Vec<RuleFinding>,
 }
 
 impl<'a> Look<'a> {
@@ -182,9 +189,41 @@ impl<'a> Look<'a> {
         self.vacancy.since
     }
 
+    /// Asks one rule, and keeps what it finds.
+    pub(crate) fn ask(&mut self, rule: &dyn Rule) {
+        let finding = rule.judge(self);
+        self.findings.push(RuleFinding {
+            rule: rule.name(),
+            witnesses: rule.witnesses(),
+            finding,
+        });
+    }
+
+    fn found(&self, rule: &dyn Rule) -> Option<&Finding> {
+        let mut findings = self.findings.iter();
+        findings
+            .find(|found| found.rule == rule.name())
+            .map(|found| &found.finding)
+    }
+
+    /// Whether a rule that was asked before clears.
+    pub(crate) fn clears(&self, rule: &dyn Rule) -> bool {
+        self.found(rule) == Some(&Finding::Clear)
+    }
+
+    /// Whether a rule that was asked before holds. One that was not asked yet is taken to hold.
+    pub(crate) fn holds(&self, rule: &dyn Rule) -> bool {
+        self.found(rule).is_none_or(Finding::holds)
+    }
+
     /// When a runner that is occupied now can have been vacant for long enough, at the earliest.
     pub(crate) fn after_grace(&self) -> Instant {
-        self.not_before(after(self.now, self.policy.grace))
+        let Policy { grace, min_age, .. } = *self.policy;
+        let window = match self.stage {
+            Stage::Departed | Stage::Unconfirmed => grace.min(min_age),
+            _ => grace,
+        };
+        self.not_before(after(self.now, window))
     }
 
     /// `at`, or the earlier instant at which the runner could enter a stage that asks less.
@@ -198,7 +237,7 @@ impl<'a> Look<'a> {
 
     /// Holds because a witness could not be heard.
     pub(crate) fn unheard(&self, witness: Witness, cause: fn(Missing) -> Cause) -> Finding {
-        let unheard = failure(self.evidence, witness, self.now, self.policy);
+        let unheard = failure(self.evidence, witness, self.seen.recent);
         let retry_at = match unheard {
             Some(Unheard::Failed(failure)) => failure.retry_at,
             _ => None,

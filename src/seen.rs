@@ -2,7 +2,7 @@
 //! Occupied wins over vacant, an answer over silence, and the order of the evidence never matters.
 
 use crate::{
-    evidence::{Evidence, Failure, Job, JobStatus, Registration, Signal, Status, Witness},
+    evidence::{Evidence, Failure, Job, JobStatus, Recent, Registration, Signal, Status, Witness},
     lease::{Heartbeat, JobLease},
     ledger::{LedgerSeen, Others},
     memory::Memory,
@@ -18,6 +18,7 @@ pub(crate) struct Seen<'e> {
     pub(crate) jobs: JobsSeen<'e>,
     pub(crate) beacons: Beacons<'e>,
     pub(crate) ledger: LedgerSeen<'e>,
+    pub(crate) recent: Recent,
 }
 
 /// What the registration says.
@@ -48,6 +49,8 @@ pub(crate) struct JobsSeen<'e> {
     asked_at: Option<Instant>,
     /// A job that names this runner and is not over.
     pub(crate) running: Option<&'e Job>,
+    /// Whether any job, over or not, names this runner.
+    pub(crate) named: bool,
     /// A queued job that could be on its way here, and since when.
     pub(crate) pending: Option<(&'e Job, Instant)>,
     views: Vec<&'e [Job]>,
@@ -60,21 +63,28 @@ pub(crate) struct Beacons<'e> {
     evidence: &'e [Evidence],
     /// A heartbeat could not be read, or was read too long ago.
     pub(crate) unreadable: bool,
+    /// One of them has been heard lately.
+    pub(crate) alive: bool,
+    /// The live lease that lasts longest. It holds even when it was read too long ago.
+    pub(crate) live_lease: Option<&'e JobLease>,
+    /// Since when a live beacon has attested that there is no job.
+    pub(crate) attests_vacancy_since: Option<Instant>,
+    /// Since when a live beacon has seen a worker process outlive its job.
+    pub(crate) worker_outlived_since: Option<Instant>,
 }
 
 /// What a failed or stale read leaves behind: who, and when trying again can help.
 pub(crate) fn failure<'e>(
     evidence: &'e [Evidence],
     witness: Witness,
-    now: Instant,
-    policy: &Policy,
+    recent: Recent,
 ) -> Option<Unheard<'e>> {
     let mut of_witness = evidence
         .iter()
         .filter(|evidence| evidence.witness() == witness);
     of_witness.find_map(|evidence| match &evidence.signal {
         Signal::Failed(failure) => Some(Unheard::Failed(failure)),
-        _ if !evidence.is_fresh(now, policy) => Some(Unheard::Stale(evidence.asked_at)),
+        _ if !recent.holds(evidence) => Some(Unheard::Stale(evidence.asked_at)),
         _ => None,
     })
 }
@@ -89,15 +99,16 @@ pub(crate) enum Unheard<'e> {
 impl<'e> Seen<'e> {
     pub(crate) fn read(
         runner: &Runner,
+        registration: RegistrationSeen,
         evidence: &'e [Evidence],
         memory: &Memory,
         now: Instant,
         policy: &Policy,
     ) -> Self {
-        let registration = RegistrationSeen::read(evidence, now, policy);
         let seen_id = registration.id().or(memory.id());
+        let recent = Recent::at(now, policy);
         let jobs = JobsSeen::read(runner, seen_id, evidence, now, policy);
-        let beacons = Beacons::read(evidence, now, policy);
+        let beacons = Beacons::read(evidence, recent, memory, now, policy);
         let mut ledger = LedgerSeen::default();
         let others = Others {
             runner,
@@ -116,23 +127,24 @@ impl<'e> Seen<'e> {
             jobs,
             beacons,
             ledger,
+            recent,
         }
     }
 }
 
 impl RegistrationSeen {
-    fn read(evidence: &[Evidence], now: Instant, policy: &Policy) -> Self {
+    pub(crate) fn read(evidence: &[Evidence], now: Instant, policy: &Policy) -> Self {
+        let recent = Recent::at(now, policy);
         let mut registered = None;
         let mut absent = None;
         let mut failed = false;
         for evidence in evidence {
             match &evidence.signal {
                 Signal::Registration(said) => {
-                    let fresh = evidence.is_fresh(now, policy);
+                    let fresh = recent.holds(evidence);
                     failed |= !fresh;
                     match *said {
-                        // Busy holds even when it was read too long ago.
-                        Registration::Registered { id, busy, status } if fresh || busy => {
+                        Registration::Registered { id, busy, status } if fresh => {
                             let offline = status == Status::Offline;
                             let (ids, was_busy, was_offline) =
                                 registered.unwrap_or((None, false, true));
@@ -164,11 +176,7 @@ impl RegistrationSeen {
     }
 
     /// The number that the registration shows, if it was read.
-    pub(crate) fn id_in(evidence: &[Evidence], now: Instant, policy: &Policy) -> Option<RunnerId> {
-        Self::read(evidence, now, policy).id()
-    }
-
-    fn id(self) -> Option<RunnerId> {
+    pub(crate) fn id(self) -> Option<RunnerId> {
         match self {
             Self::Registered { id, .. } => id,
             _ => None,
@@ -189,12 +197,13 @@ impl<'e> JobsSeen<'e> {
         now: Instant,
         policy: &Policy,
     ) -> Self {
+        let recent = Recent::at(now, policy);
         let mut seen = Self::default();
         for evidence in evidence {
             match &evidence.signal {
                 Signal::Jobs(view) => {
                     seen.asked += 1;
-                    if evidence.is_fresh(now, policy) {
+                    if recent.holds(evidence) {
                         seen.read += 1;
                         seen.complete += usize::from(view.complete);
                         seen.asked_at = Some(
@@ -226,6 +235,7 @@ impl<'e> JobsSeen<'e> {
             .runner
             .as_ref()
             .is_some_and(|named| named.names(runner, seen_id));
+        self.named |= ours;
         match job.status {
             JobStatus::InProgress | JobStatus::Other if ours => {
                 self.running.get_or_insert(job);
@@ -268,15 +278,52 @@ impl<'e> JobsSeen<'e> {
 }
 
 impl<'e> Beacons<'e> {
-    fn read(evidence: &'e [Evidence], now: Instant, policy: &Policy) -> Self {
-        let unreadable = failure(evidence, Witness::Lease, now, policy).is_some();
-        Self {
+    fn read(
+        evidence: &'e [Evidence],
+        recent: Recent,
+        memory: &Memory,
+        now: Instant,
+        policy: &Policy,
+    ) -> Self {
+        let mut beacons = Self {
             evidence,
-            unreadable,
+            unreadable: failure(evidence, Witness::Lease, recent).is_some(),
+            alive: false,
+            live_lease: None,
+            attests_vacancy_since: None,
+            worker_outlived_since: None,
+        };
+        // What all of them must agree on: since when each has said so.
+        let (mut vacant, mut outlived) = (Agreed::default(), Agreed::default());
+        let (mut all_alive, mut worker) = (true, false);
+        let mut heard_at = None;
+        for heartbeat in beacons.heard() {
+            let alive = heartbeat.is_alive(now, policy);
+            beacons.alive |= alive;
+            heard_at = heard_at.max(Some(heartbeat.heard_at));
+            all_alive &= alive;
+            let live = heartbeat.live_lease(now);
+            let lasts = |lease: Option<&JobLease>| lease.map(|lease| lease.until);
+            if lasts(live) > lasts(beacons.live_lease) {
+                beacons.live_lease = live;
+            }
+            let vacant_since = heartbeat.vacant_since(now);
+            let outlived_since = heartbeat.outlived_since(now, policy);
+            worker |= outlived_since.is_some();
+            vacant.add(vacant_since);
+            outlived.add(outlived_since.or(vacant_since));
         }
+        if heard_at < memory.beacon_heard_at() {
+            // The store lags behind an earlier look: this is as good as no record.
+            beacons.evidence = &[];
+            return beacons;
+        }
+        beacons.attests_vacancy_since = vacant.since().filter(|_| all_alive);
+        beacons.worker_outlived_since = outlived.since().filter(|_| all_alive && worker);
+        beacons
     }
 
-    /// The heartbeats. A live lease in one holds even when it was read too long ago.
+    /// The heartbeats.
     pub(crate) fn heard(self) -> impl Iterator<Item = &'e Heartbeat> {
         self.evidence
             .iter()
@@ -285,43 +332,22 @@ impl<'e> Beacons<'e> {
                 _ => None,
             })
     }
+}
 
-    pub(crate) fn live_lease(self, now: Instant) -> Option<&'e JobLease> {
-        self.heard()
-            .filter_map(|heartbeat| heartbeat.live_lease(now))
-            .max_by_key(|lease| lease.until)
+/// The instant from which on everybody has said so.
+#[derive(Default)]
+struct Agreed {
+    since: Option<Instant>,
+    denied: bool,
+}
+
+impl Agreed {
+    fn add(&mut self, since: Option<Instant>) {
+        self.denied |= since.is_none();
+        self.since = self.since.max(since);
     }
 
-    /// Since when the last word has been *no job*, whether or not that still counts.
-    pub(crate) fn last_word_vacant_since(self, now: Instant) -> Option<Instant> {
-        self.agreed(|heartbeat| heartbeat.vacant_since(now))
-    }
-
-    /// Since when a live beacon has attested that there is no job.
-    pub(crate) fn attests_vacancy_since(self, now: Instant, policy: &Policy) -> Option<Instant> {
-        self.agreed(|heartbeat| {
-            let alive = heartbeat.is_alive(now, policy);
-            heartbeat.vacant_since(now).filter(|_| alive)
-        })
-    }
-
-    /// Since when a live beacon has seen a worker process outlive its job.
-    pub(crate) fn worker_outlived_since(self, now: Instant, policy: &Policy) -> Option<Instant> {
-        let outlived = |heartbeat: &Heartbeat| heartbeat.outlived_since(now, policy);
-        let worker = self.heard().any(|heartbeat| outlived(heartbeat).is_some());
-        self.agreed(|heartbeat| {
-            let alive = heartbeat.is_alive(now, policy);
-            let since = outlived(heartbeat).or_else(|| heartbeat.vacant_since(now));
-            since.filter(|_| alive && worker)
-        })
-    }
-
-    /// The instant from which on every heartbeat says so; none where one does not, or none is heard.
-    fn agreed(self, says: impl Fn(&Heartbeat) -> Option<Instant>) -> Option<Instant> {
-        let mut latest = None;
-        for heartbeat in self.heard() {
-            latest = latest.max(Some(says(heartbeat)?));
-        }
-        latest
+    fn since(&self) -> Option<Instant> {
+        self.since.filter(|_| !self.denied)
     }
 }

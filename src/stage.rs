@@ -222,10 +222,8 @@ pub(crate) fn stage_of(
 
 fn is_lost(seen: &Seen<'_>, memory: &Memory, now: Instant, policy: &Policy) -> bool {
     let live = memory.lease_until().is_some_and(|until| now < until);
-    let alive = seen
-        .beacons
-        .heard()
-        .any(|beacon| beacon.is_alive(now, policy));
+    let heard_lately = |at| age(now, at) < policy.beacon_ttl;
+    let alive = seen.beacons.alive || memory.beacon_heard_at().is_some_and(heard_lately);
     let silent = !seen.beacons.unreadable && !live && !alive;
     silent && Run::has_lasted(memory.offline(), now, policy.lost_after)
 }
@@ -239,7 +237,7 @@ fn busy_refuted_since(
     policy: &Policy,
 ) -> Option<Instant> {
     let jobs = memory.jobs_clear_at(seen, now, policy)?;
-    let beacon = seen.beacons.attests_vacancy_since(now, policy)?;
+    let beacon = seen.beacons.attests_vacancy_since?;
     Some(memory.busy()?.since.max(jobs).max(beacon))
 }
 
@@ -252,7 +250,7 @@ pub(crate) fn wedged_since(
     policy: &Policy,
 ) -> Option<Instant> {
     let jobs = memory.jobs_clear_at(seen, now, policy)?;
-    Some(seen.beacons.worker_outlived_since(now, policy)?.max(jobs))
+    Some(seen.beacons.worker_outlived_since?.max(jobs))
 }
 
 /// The earliest instant at which a registered runner could enter a stage in which its flag or its
@@ -269,7 +267,8 @@ pub(crate) fn turns_at(
     let long = |since: Option<Instant>| Some(after(since?, policy.stale_busy_after));
     let refuted = long(busy_refuted_since(seen, memory, now, policy));
     let wedged = long(wedged_since(seen, memory, now, policy));
-    [lost, refuted, wedged].into_iter().flatten().min()
+    let turns = [lost, refuted, wedged].into_iter().flatten();
+    turns.filter(|&at| at > now).min()
 }
 
 impl Memory {

@@ -2,9 +2,8 @@
 
 use crate::{
     memory::Run,
-    rules::{Look, busy_flag, corroboration, jobs, lease},
-    seen::RegistrationSeen,
-    stage::{Stage, wedged_since},
+    rules::{Look, busy_flag::BusyFlag, corroboration::Corroborated, jobs::Jobs, lease::Lease},
+    stage::Stage,
     time::{Instant, latest},
 };
 
@@ -17,12 +16,10 @@ pub(crate) struct Vacancy {
     /// is a vacant one.
     pub(crate) could_be_since: Option<Instant>,
     /// The run of vacant looks, to be remembered.
-    pub(crate) vacant: Option<Run>,
-    /// The run of looks in which no witness but the flag held, to be remembered.
-    pub(crate) quiet: Option<Run>,
+    pub(crate) run: Option<Run>,
 }
 
-/// Judges the vacancy. The stage of the look is known; its own vacancy is not yet.
+/// Judges the vacancy. The rules about witnesses have been asked.
 ///
 /// *Vacant since* is the latest instant at which a witness that counts said *occupied*; where
 /// nobody attests vacancy before our own first vacant look, it is that look. A live beacon that
@@ -36,55 +33,40 @@ pub(crate) fn assess(look: &Look<'_>) -> Vacancy {
         stage,
         ..
     } = *look;
-    let corroborated = !corroboration::judge(look).holds();
-    let still = seen.registration.is_readable()
-        && !jobs::judge(look).holds()
-        && !lease::judge(look).holds();
-    // A runner that is gone need not be told so again by a beacon that went with it.
-    let absent = matches!(seen.registration, RegistrationSeen::Absent { .. });
-    let last_word = seen.beacons.last_word_vacant_since(now);
-    let is_quiet = still && (corroborated || (absent && last_word.is_some()));
-    let is_vacant = still && corroborated && !busy_flag::judge(look).holds();
-
-    let occupied = memory.occupied();
-    let said_with_flag = occupied.latest(Stage::Serving);
-    let said_without = occupied.latest(Stage::Departed);
-    let vacant = carry(memory.vacant(), is_vacant, said_with_flag, look);
-    let quiet = carry(memory.quiet(), is_quiet, said_without, look);
-
-    let (is_vacant, run) = match stage {
-        Stage::Wedged => {
-            let since = wedged_since(seen, memory, now, policy);
-            (still, since.map(|since| Run { since, last: now }))
+    let gap = policy.observation_gap();
+    let is_vacant = seen.registration.is_readable()
+        && !look.holds(&BusyFlag)
+        && !look.holds(&Jobs)
+        && !look.holds(&Lease)
+        && !look.holds(&Corroborated);
+    // Whoever said *occupied* since the run began has ended it: the next vacant look begins anew.
+    let occupied_at = memory.occupied().latest(stage);
+    let run = memory
+        .vacant()
+        .filter(|run| occupied_at.is_none_or(|at| at <= run.since));
+    let mut run = Run::alive(run, now, gap);
+    if is_vacant {
+        Run::extend(&mut run, now, gap);
+    }
+    let attested = match stage {
+        // Its job's end is logged, and the worker that outlived it does not count.
+        Stage::Wedged
+            if seen
+                .beacons
+                .heard()
+                .all(|beacon| beacon.unfinished().is_none()) =>
+        {
+            seen.beacons.worker_outlived_since
         }
-        _ if stage.asks_the_flag() => (is_vacant, vacant),
-        _ => (is_quiet, quiet),
+        _ => seen.beacons.attests_vacancy_since,
     };
-    let run = Run::alive(run, now, policy.observation_gap());
-    let attested = seen.beacons.attests_vacancy_since(now, policy);
     let start = run
         .map_or(now, |run| run.since)
         .min(attested.unwrap_or(now));
-    let could_be_since = latest(Some(start), occupied.latest(stage));
+    let could_be_since = latest(Some(start), occupied_at);
     Vacancy {
         since: could_be_since.filter(|_| is_vacant),
         could_be_since,
-        vacant,
-        quiet,
+        run,
     }
-}
-
-/// Carries a run of looks on. A look that is not of its kind leaves it as it is: it either could
-/// not tell, or it said *occupied*, which starts the run anew at the next look of its kind.
-fn carry(
-    run: Option<Run>,
-    is_one: bool,
-    occupied_at: Option<Instant>,
-    look: &Look<'_>,
-) -> Option<Run> {
-    let mut run = run.filter(|run| occupied_at.is_none_or(|at| at <= run.since));
-    if is_one {
-        Run::extend(&mut run, look.now, look.policy.observation_gap());
-    }
-    run
 }

@@ -1,6 +1,11 @@
 //! The runner's log, line by line and as a picture: real lines of the versions 2.159 to 2.336, in
 //! several cultures, and what forgers write.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // a test that cannot go on stops
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice
+)] // a test that cannot go on stops
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;

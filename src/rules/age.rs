@@ -21,18 +21,14 @@ impl Rule for Age {
     }
 
     fn judge(&self, look: &Look<'_>) -> Finding {
-        judge(look)
+        let came_up = look.memory.came_up(look.runner);
+        let from = came_up.unwrap_or(look.now);
+        if age(look.now, from) >= look.policy.min_age {
+            return Finding::Clear;
+        }
+        let retry_at = after(from, look.policy.min_age);
+        Finding::Hold(HoldReason::new(Cause::TooYoung(came_up), retry_at))
     }
-}
-
-pub(crate) fn judge(look: &Look<'_>) -> Finding {
-    let came_up = look.memory.came_up(look.runner);
-    let from = came_up.unwrap_or(look.now);
-    if age(look.now, from) >= look.policy.min_age {
-        return Finding::Clear;
-    }
-    let retry_at = after(from, look.policy.min_age);
-    Finding::Hold(HoldReason::new(Cause::TooYoung(came_up), retry_at))
 }
 
 #[cfg(test)]

@@ -22,21 +22,17 @@ impl Rule for BusyFlag {
     }
 
     fn judge(&self, look: &Look<'_>) -> Finding {
-        judge(look)
-    }
-}
-
-pub(crate) fn judge(look: &Look<'_>) -> Finding {
-    if !look.stage.asks_the_flag() {
-        return Finding::Abstain;
-    }
-    match look.seen.registration {
-        RegistrationSeen::Registered { busy: false, .. } => Finding::Clear,
-        RegistrationSeen::Registered { busy: true, .. } => {
-            Finding::Hold(HoldReason::new(Cause::Busy, look.after_grace()))
+        if !look.stage.asks_the_flag() {
+            return Finding::Abstain;
         }
-        RegistrationSeen::Absent { .. } | RegistrationSeen::Unreadable => {
-            look.unheard(Witness::Registration, Cause::RegistrationUnreadable)
+        match look.seen.registration {
+            RegistrationSeen::Registered { busy: false, .. } => Finding::Clear,
+            RegistrationSeen::Registered { busy: true, .. } => {
+                Finding::Hold(HoldReason::new(Cause::Busy, look.after_grace()))
+            }
+            RegistrationSeen::Absent { .. } | RegistrationSeen::Unreadable => {
+                look.unheard(Witness::Registration, Cause::RegistrationUnreadable)
+            }
         }
     }
 }

@@ -24,28 +24,24 @@ impl Rule for Corroborated {
     }
 
     fn judge(&self, look: &Look<'_>) -> Finding {
-        judge(look)
-    }
-}
-
-pub(crate) fn judge(look: &Look<'_>) -> Finding {
-    let wanted = match look.stage {
-        Stage::NeverRegistered => return Finding::Clear,
-        Stage::Lost | Stage::Wedged => Corroboration::Jobs,
-        _ => look.policy.corroboration,
-    };
-    let jobs = || super::jobs::judge(look) == Finding::Clear;
-    let lease = || super::lease::judge(look) == Finding::Clear;
-    let corroborated = match wanted {
-        Corroboration::Any => jobs() || lease(),
-        Corroboration::Jobs => jobs(),
-        Corroboration::Lease => lease(),
-        Corroboration::Both => jobs() && lease(),
-    };
-    if corroborated {
-        Finding::Clear
-    } else {
-        Finding::Hold(HoldReason::new(Cause::Uncorroborated(wanted), None))
+        let wanted = match look.stage {
+            Stage::NeverRegistered => return Finding::Clear,
+            Stage::Lost | Stage::Wedged => Corroboration::Jobs,
+            _ => look.policy.corroboration,
+        };
+        let jobs = || look.clears(&super::jobs::Jobs);
+        let lease = || look.clears(&super::lease::Lease);
+        let corroborated = match wanted {
+            Corroboration::Any => jobs() || lease(),
+            Corroboration::Jobs => jobs(),
+            Corroboration::Lease => lease(),
+            Corroboration::Both => jobs() && lease(),
+        };
+        if corroborated {
+            Finding::Clear
+        } else {
+            Finding::Hold(HoldReason::new(Cause::Uncorroborated(wanted), None))
+        }
     }
 }
 

@@ -24,33 +24,29 @@ impl Rule for Fleet {
     }
 
     fn judge(&self, look: &Look<'_>) -> Finding {
-        judge(look)
-    }
-}
-
-pub(crate) fn judge(look: &Look<'_>) -> Finding {
-    let reports = look
-        .evidence
-        .iter()
-        .filter_map(|evidence| match &evidence.signal {
-            Signal::Fleet(report) => Some(report),
-            _ => None,
-        });
-    let mut worst: Option<HoldReason> = None;
-    for reason in reports.filter_map(|report| objection(report, look)) {
-        if worst
-            .as_ref()
-            .is_none_or(|known| known.code() as u8 > reason.code() as u8)
-        {
-            worst = Some(reason);
+        let reports = look
+            .evidence
+            .iter()
+            .filter_map(|evidence| match &evidence.signal {
+                Signal::Fleet(report) => Some(report),
+                _ => None,
+            });
+        let mut worst: Option<HoldReason> = None;
+        for reason in reports.filter_map(|report| objection(report, look)) {
+            if worst
+                .as_ref()
+                .is_none_or(|known| known.code() as u8 > reason.code() as u8)
+            {
+                worst = Some(reason);
+            }
         }
-    }
-    match worst {
-        Some(reason) => Finding::Hold(reason),
-        None if failure(look.evidence, Witness::Fleet, look.now, look.policy).is_some() => {
-            look.unheard(Witness::Fleet, Cause::FleetUnreadable)
+        match worst {
+            Some(reason) => Finding::Hold(reason),
+            None if failure(look.evidence, Witness::Fleet, look.seen.recent).is_some() => {
+                look.unheard(Witness::Fleet, Cause::FleetUnreadable)
+            }
+            None => Finding::Clear,
         }
-        None => Finding::Clear,
     }
 }
 

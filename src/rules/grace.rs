@@ -5,7 +5,7 @@ use crate::{
     evidence::Witness,
     hold::{Cause, HoldReason},
     stage::Stage,
-    time::{after, age},
+    time::after,
 };
 
 /// Holds while the runner has been vacant for less than `grace`, in every stage but
@@ -24,41 +24,38 @@ impl Rule for Grace {
     }
 
     fn judge(&self, look: &Look<'_>) -> Finding {
-        judge(look)
-    }
-}
-
-pub(crate) fn judge(look: &Look<'_>) -> Finding {
-    let Look {
-        memory,
-        policy,
-        now,
-        stage,
-        vacancy,
-        ..
-    } = *look;
-    if stage == Stage::NeverRegistered {
-        return Finding::Clear;
-    }
-    let could_be_since = vacancy.could_be_since.unwrap_or(now);
-    let absent_since = memory.absent().map_or(now, |run| run.since);
-    let short = stage == Stage::Departed && super::lease::judge(look) == Finding::Clear;
-    let (wanted, from) = if short && policy.min_age < policy.grace {
-        (policy.min_age, could_be_since.max(absent_since))
-    } else {
-        (policy.grace, could_be_since)
-    };
-    match vacancy.since {
-        Some(_) if age(now, from) >= wanted => Finding::Clear,
-        since => {
-            let over_at = after(from, wanted).max(now);
-            let retry_at = match stage {
-                // What comes after these stages may want no window at all.
-                Stage::Launching | Stage::Unconfirmed => None,
-                _ => Some(look.not_before(over_at)),
-            };
-            let cause = Cause::GraceWindow { since, wanted };
-            Finding::Hold(HoldReason::new(cause, retry_at))
+        let Look {
+            memory,
+            policy,
+            now,
+            stage,
+            vacancy,
+            ..
+        } = *look;
+        if stage == Stage::NeverRegistered {
+            return Finding::Clear;
+        }
+        let could_be_since = vacancy.could_be_since.unwrap_or(now);
+        let mut wanted = policy.grace;
+        let mut over_at = after(could_be_since, policy.grace);
+        if stage == Stage::Departed && look.clears(&super::lease::Lease) {
+            let absent_since = memory.absent().map_or(now, |run| run.since);
+            let short = after(could_be_since.max(absent_since), policy.min_age);
+            if short < over_at {
+                (wanted, over_at) = (policy.min_age, short);
+            }
+        }
+        match vacancy.since {
+            Some(_) if now >= over_at => Finding::Clear,
+            since => {
+                let retry_at = match stage {
+                    // What comes after these stages may want no window at all.
+                    Stage::Launching | Stage::Unconfirmed => None,
+                    _ => Some(look.not_before(over_at.max(now))),
+                };
+                let cause = Cause::GraceWindow { since, wanted };
+                Finding::Hold(HoldReason::new(cause, retry_at))
+            }
         }
     }
 }
@@ -68,7 +65,10 @@ mod tests {
     use crate::{
         evidence::{Claim, Evidence, Own, Signal, Witness},
         hold::HoldCode::GraceWindow,
-        lease::{Heartbeat, Report::Listening},
+        lease::{
+            Heartbeat,
+            Report::{Listening, Worker},
+        },
         ledger::Action::{Completed, InProgress},
         rules::cases::{
             Case, Found, absent, alive_until, at, beat, busy, failed, finished, heard, listening,
@@ -164,6 +164,43 @@ mod tests {
     }
 
     #[test]
+    fn a_look_at_which_a_witness_held_or_nobody_corroborated_is_no_vacant_look() {
+        ends_at(400, "a heartbeat that could not be read before", |now| {
+            let case = Case::new()
+                .look(0, vacant(0))
+                .and(failed(Witness::Lease, 0));
+            case.look(100, vacant(100)).look(now, vacant(now))
+        });
+        ends_at(400, "a jobs view that could not be read before", |now| {
+            let beacon = |now| heard(alive_until(now, [(0, Listening), (100, Listening)]), now);
+            let told = |now| vacant(now).into_iter().chain([beacon(now)]);
+            let first = [
+                online(0),
+                failed(Witness::Jobs, 0),
+                heard(listening(0, 0), 0),
+            ];
+            Case::new()
+                .look(0, first)
+                .look(100, told(100))
+                .look(now, told(now))
+        });
+        let gone = |now| [absent(now), no_jobs(now)];
+        ends_at(360, "a registration that could not be read before", |now| {
+            let launched = Case::new().runner(|runner| runner.launched_at(at(-601)));
+            let unread = [failed(Witness::Registration, 0), no_jobs(0)];
+            launched
+                .look(0, unread)
+                .looks([60, 120], gone)
+                .look(now, gone(now))
+        });
+        ends_at(480, "absent, but nobody said vacant before", |now| {
+            let case = Case::new().look(0, [online(0), partial(0)]);
+            let case = case.looks([60, 120], |t| [absent(t), partial(t)]);
+            case.look(180, gone(180)).look(now, gone(now))
+        });
+    }
+
+    #[test]
     fn a_look_that_is_not_vacant_does_not_clear_however_long_the_window() {
         let long = || Case::new().looks([0, 300, 600], vacant);
         for (row, evidence) in [
@@ -211,7 +248,7 @@ mod tests {
     #[test]
     fn a_live_beacon_attests_vacancy_from_its_report_of_no_job() {
         type Told = fn(i64) -> Heartbeat;
-        let told: [(&str, i64, Told); 6] = [
+        let told: [(&str, i64, Told); 7] = [
             ("listening", 300, |now| listening(0, now)),
             ("a release", 300, |now| {
                 alive_until(now, [(-90, renewed(-90)), (0, finished(-60))])
@@ -225,8 +262,11 @@ mod tests {
             ("told twice", 300, |now| {
                 alive_until(now, [(0, Listening), (30, Listening)])
             }),
-            ("since its silence", 400, |now| {
-                alive_until(now, [(0, Listening), (100, Listening)])
+            ("told again just before it is silent", 300, |now| {
+                alive_until(now, [(0, Listening), (59, Listening)])
+            }),
+            ("told again after a silence", 360, |now| {
+                alive_until(now, [(0, Listening), (60, Listening)])
             }),
         ];
         for (row, end, told) in told {
@@ -312,11 +352,34 @@ mod tests {
 
     #[test]
     fn in_the_stages_that_do_not_ask_the_flag_it_does_not_count_now_or_remembered() {
-        for stage in [Stage::Lost, Stage::BusyRefuted, Stage::Wedged] {
+        for stage in [Stage::BusyRefuted, Stage::Wedged] {
             let case = Case::in_stage(stage);
-            case.assert("grace", stage, Found::Clear, "busy at every look");
+            case.assert("grace", stage, Found::Clear, "its beacon attests it");
         }
-        ends_at(300, "departed", |now| {
+        // Nobody attests it: the first look at which the flag is not asked is the first vacant one.
+        let lost = Case::in_stage(Stage::Lost);
+        let over_at = lost.now() + 300;
+        lost.assert(
+            "grace",
+            Stage::Lost,
+            until(GraceWindow, over_at),
+            "busy till now",
+        );
+        let told_again = [
+            (0, Worker),
+            (0, renewed(0)),
+            (0, finished(0)),
+            (3600, Worker),
+        ];
+        let told_again = (30..3600)
+            .step_by(30)
+            .fold(told_again.to_vec(), |mut told, second| {
+                told.insert(told.len() - 1, (second, Worker));
+                told
+            });
+        let wedged = Case::in_stage(Stage::Wedged).instead(heard(beat(told_again), 3600));
+        wedged.assert("grace", Stage::Wedged, Found::Clear, "nor its worker");
+        ends_at(360, "departed", |now| {
             let case = Case::new().look(0, [busy(0), no_jobs(0)]);
             let gone = |now| [absent(now), no_jobs(now)];
             case.looks([60, 120], gone).look(now, gone(now))

@@ -4,7 +4,6 @@ use super::{Finding, Look, Rule};
 use crate::{
     evidence::Witness,
     hold::{Cause, HoldReason},
-    ledger::LONGEST_JOB,
     seen::failure,
     time::{Instant, after},
 };
@@ -25,54 +24,37 @@ impl Rule for Jobs {
     }
 
     fn judge(&self, look: &Look<'_>) -> Finding {
-        judge(look)
-    }
-}
-
-pub(crate) fn judge(look: &Look<'_>) -> Finding {
-    let Look {
-        seen, policy, now, ..
-    } = *look;
-    let (jobs, ledger) = (&seen.jobs, &seen.ledger);
-    if let Some(job) = jobs.running {
-        return Finding::Hold(HoldReason::new(
-            Cause::JobInProgress(job.id),
-            look.after_grace(),
-        ));
-    }
-    if let Some((job, opened_at)) = ledger.open {
-        let retry_at = Some(after(
-            opened_at,
-            if jobs.asked > 0 {
-                policy.grace
-            } else {
-                LONGEST_JOB
-            },
-        ));
-        let retry_at = retry_at.map(|at| at.max(look.after_grace()));
-        return Finding::Hold(HoldReason::new(
-            Cause::WebhookJobOpen(job.id, opened_at),
-            retry_at,
-        ));
-    }
-    if failure(look.evidence, Witness::Webhooks, now, policy).is_some() {
-        return look.unheard(Witness::Webhooks, Cause::WebhooksUnreadable);
-    }
-    let pending = [
-        jobs.pending.map(|(job, since)| (since, job.id)),
-        ledger.pending.map(|(job, since)| (since, job.id)),
-    ];
-    if let Some((since, job)) = pending.into_iter().flatten().max() {
-        let retry_at: Instant = after(since, policy.job_pending);
-        return Finding::Hold(HoldReason::new(Cause::JobPending(job, since), retry_at));
-    }
-    if jobs.asked > 0 && jobs.read == 0 {
-        return look.unheard(Witness::Jobs, Cause::JobsUnreadable);
-    }
-    if jobs.is_complete() {
-        Finding::Clear
-    } else {
-        Finding::Abstain
+        let Look { seen, policy, .. } = *look;
+        let (jobs, ledger) = (&seen.jobs, &seen.ledger);
+        if let Some(job) = jobs.running {
+            return Finding::Hold(HoldReason::new(
+                Cause::JobInProgress(job.id),
+                look.after_grace(),
+            ));
+        }
+        if let Some((job, opened_at)) = ledger.open {
+            let cause = Cause::WebhookJobOpen(job.id, opened_at);
+            return Finding::Hold(HoldReason::new(cause, look.after_grace()));
+        }
+        if failure(look.evidence, Witness::Webhooks, seen.recent).is_some() {
+            return look.unheard(Witness::Webhooks, Cause::WebhooksUnreadable);
+        }
+        let pending = [
+            jobs.pending.map(|(job, since)| (since, job.id)),
+            ledger.pending.map(|(job, since)| (since, job.id)),
+        ];
+        if let Some((since, job)) = pending.into_iter().flatten().max() {
+            let retry_at: Instant = after(since, policy.job_pending);
+            return Finding::Hold(HoldReason::new(Cause::JobPending(job, since), retry_at));
+        }
+        if jobs.asked > 0 && jobs.read == 0 {
+            return look.unheard(Witness::Jobs, Cause::JobsUnreadable);
+        }
+        if jobs.is_complete() {
+            Finding::Clear
+        } else {
+            Finding::Abstain
+        }
     }
 }
 
@@ -123,13 +105,18 @@ mod tests {
             case.assert("jobs", stage, Clear, "complete");
             let silent = case.clone().without(Witness::Jobs);
             assert_eq!(silent.found("jobs"), Abstain, "not configured: {stage}");
+            let busy = case.clone().instead(view(false, [running()], now));
+            let (reached, found) = busy.judged("jobs");
+            // A runner that is gone may go after `min_age`.
+            let gone = matches!(reached, Stage::Departed | Stage::Unconfirmed);
+            let wait = if gone { 120 } else { 300 };
+            assert_eq!(
+                found,
+                until(JobInProgress, now + wait),
+                "in progress: {stage}"
+            );
             for (row, evidence, found) in [
                 ("partial", partial(now), Abstain),
-                (
-                    "in progress",
-                    view(false, [running()], now),
-                    until(JobInProgress, now + 300),
-                ),
                 ("failed", failed(Witness::Jobs, now), event(JobsUnreadable)),
             ] {
                 let case = case.clone().instead(evidence);
@@ -496,6 +483,17 @@ mod tests {
             assert_eq!(case.found("jobs"), found, "{row}");
             let case = case.runner(|runner| runner.with_labels(["windows"]));
             assert_eq!(case.found("jobs"), Abstain, "{row}, not for its labels");
+        }
+        for (shown, told, ends) in [(-60, -10, 80), (-10, -60, 80)] {
+            let both = [
+                view(true, [queued(shown, "linux")], 0),
+                webhooks([(Queued, 1, told)], 0),
+            ];
+            assert_eq!(
+                Case::once(both).found("jobs"),
+                until(JobPending, ends),
+                "the later one"
+            );
         }
         let taken = [(Queued, 1, 0), (InProgress, 1, 5)];
         let taken = webhooks_naming(RunnerRef::named("r-2"), taken, 10);

@@ -25,34 +25,30 @@ impl Rule for Lease {
     }
 
     fn judge(&self, look: &Look<'_>) -> Finding {
-        judge(look)
-    }
-}
-
-pub(crate) fn judge(look: &Look<'_>) -> Finding {
-    let Look {
-        seen, memory, now, ..
-    } = *look;
-    if let Some(lease) = seen.beacons.live_lease(now) {
-        return hold(
-            Cause::LeaseLive(lease.job.clone(), lease.until),
-            look.after_grace(),
-        );
-    }
-    if let Some(until) = memory.lease_until().filter(|&until| now < until) {
-        return hold(Cause::LeaseRemembered(until), look.after_grace());
-    }
-    if seen.beacons.unreadable {
-        return look.unheard(Witness::Lease, Cause::LeaseUnreadable);
-    }
-    let mut heard = seen.beacons.heard().map(|heartbeat| heard(heartbeat, look));
-    match heard.next() {
-        Some(first) => heard.fold(first, Finding::stricter),
-        // It was heard once: its record is lost.
-        None => memory
-            .beacon_heard_at()
-            .and_then(|heard_at| silence(heard_at, look))
-            .unwrap_or(Finding::Abstain),
+        let Look {
+            seen, memory, now, ..
+        } = *look;
+        if let Some(lease) = seen.beacons.live_lease {
+            return hold(
+                Cause::LeaseLive(lease.job.clone(), lease.until),
+                look.after_grace(),
+            );
+        }
+        if let Some(until) = memory.lease_until().filter(|&until| now < until) {
+            return hold(Cause::LeaseRemembered(until), look.after_grace());
+        }
+        if seen.beacons.unreadable {
+            return look.unheard(Witness::Lease, Cause::LeaseUnreadable);
+        }
+        let mut heard = seen.beacons.heard().map(|heartbeat| heard(heartbeat, look));
+        match heard.next() {
+            Some(first) => heard.fold(first, Finding::stricter),
+            // It was heard once: its record is lost.
+            None => memory
+                .beacon_heard_at()
+                .and_then(|heard_at| silence(heard_at, memory.job_left(), look))
+                .unwrap_or(Finding::Abstain),
+        }
     }
 }
 
@@ -80,7 +76,7 @@ fn heard(heartbeat: &Heartbeat, look: &Look<'_>) -> Finding {
             return hold(Cause::WorkerAlive(since), retry_at);
         }
     }
-    if !alive && let Some(finding) = silence(heartbeat.heard_at, look) {
+    if !alive && let Some(finding) = silence(heartbeat.heard_at, false, look) {
         return finding;
     }
     let counts = alive || stage == Stage::Departed;
@@ -90,10 +86,11 @@ fn heard(heartbeat: &Heartbeat, look: &Look<'_>) -> Finding {
     Finding::Abstain
 }
 
-/// Holds on a silence, while serving, until a job that began before it cannot be running any more
-/// and the jobs view says that none is.
-fn silence(heard_at: Instant, look: &Look<'_>) -> Option<Finding> {
-    let holds = look.stage == Stage::Serving && !silence_is_over(heard_at, look);
+/// Holds on a silence, while serving or where the last word left a job, until a job that began
+/// before it cannot be running any more and the jobs view says that none is.
+fn silence(heard_at: Instant, job_left: bool, look: &Look<'_>) -> Option<Finding> {
+    let counts = job_left || look.stage == Stage::Serving;
+    let holds = counts && !silence_is_over(heard_at, look);
     let over_at = after(heard_at, look.policy.silence_limit());
     holds.then(|| {
         hold(
@@ -104,8 +101,7 @@ fn silence(heard_at: Instant, look: &Look<'_>) -> Option<Finding> {
 }
 
 fn silence_is_over(heard_at: Instant, look: &Look<'_>) -> bool {
-    look.now >= after(heard_at, look.policy.silence_limit())
-        && super::jobs::judge(look) == Finding::Clear
+    look.now >= after(heard_at, look.policy.silence_limit()) && look.clears(&super::jobs::Jobs)
 }
 
 fn hold(cause: Cause, retry_at: Instant) -> Finding {
@@ -311,16 +307,14 @@ mod tests {
             let last_word = beat(reports);
             let case = |now| serving(now, last_word.clone());
             let clear = |now| case(now).and(no_jobs(now)).found("lease");
-            assert_eq!(clear(899), until(code, 1199), "{row}");
+            assert_eq!(clear(899), until(code, 900), "{row}");
             assert_eq!(clear(900), Abstain, "{row}");
             assert_eq!(clear(901), Abstain, "{row}");
-            let partial = case(900).and(partial(900)).found("lease");
-            assert_eq!(partial, until(code, 1200), "{row}, beside a partial view");
-            assert_eq!(
-                case(900).found("lease"),
-                until(code, 1200),
-                "{row}, without a view"
-            );
+            for case in [case(900).and(partial(900)), case(900)] {
+                let found = case.found("lease");
+                let holds = matches!(found, Found::Hold(known, _) if known == code);
+                assert!(holds, "{row}, without a complete view: {found:?}");
+            }
         }
     }
 
@@ -361,7 +355,7 @@ mod tests {
                 let case = case.look(now - 60, [absent(now - 60), no_jobs(now - 60)]);
                 case.look(now, [absent(now), no_jobs(now), heard(beacon, now)])
             };
-            let hold = until(code, 1199);
+            let hold = until(code, 900);
             gone(899, last_word.clone()).assert("lease", Stage::Departed, hold, row);
             gone(900, last_word).assert("lease", Stage::Departed, Abstain, row);
         }
@@ -393,11 +387,14 @@ mod tests {
                 ],
             )
         };
-        let hold = until(JobNotFinished, 1199);
+        let hold = until(JobNotFinished, 900);
         lost(899, no_jobs).assert("lease", Stage::Lost, hold, "before");
         lost(900, no_jobs).assert("lease", Stage::Lost, Abstain, "after");
-        let hold = until(JobNotFinished, 1200);
-        lost(900, partial).assert("lease", Stage::Lost, hold, "beside a partial view");
+        let found = lost(900, partial).found("lease");
+        assert!(
+            matches!(found, Found::Hold(JobNotFinished, _)),
+            "beside a partial view"
+        );
     }
 
     #[test]
@@ -442,6 +439,11 @@ mod tests {
             let asked = seen(now).and(never_heard(now));
             assert_eq!(asked.found("lease"), found, "{row}: asked");
         }
+        let forgotten = seen(20).and(heard(beat([(20, Alive)]), 20));
+        let row = "a beacon that was started anew has no word on it";
+        assert_eq!(forgotten.found("lease"), until(LeaseLive, 320), "{row}");
+        let ended = seen(20).and(heard(beat([(20, Listening)]), 20));
+        assert_eq!(ended.found("lease"), Clear, "it says that there is no job");
         let partial = seen(900).instead(partial(900));
         assert_eq!(
             partial.found("lease"),

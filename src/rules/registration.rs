@@ -25,40 +25,36 @@ impl Rule for RegistrationSettled {
     }
 
     fn judge(&self, look: &Look<'_>) -> Finding {
-        judge(look)
-    }
-}
-
-pub(crate) fn judge(look: &Look<'_>) -> Finding {
-    let Look {
-        seen,
-        memory,
-        policy,
-        now,
-        ..
-    } = *look;
-    let hold = |cause, retry_at| Finding::Hold(HoldReason::new(cause, retry_at));
-    match look.stage {
-        Stage::Launching => {
-            let deadline = memory.deadline(look.runner, now, policy);
-            return hold(Cause::Launching(deadline), Some(deadline));
+        let Look {
+            seen,
+            memory,
+            policy,
+            now,
+            ..
+        } = *look;
+        let hold = |cause, retry_at| Finding::Hold(HoldReason::new(cause, retry_at));
+        match look.stage {
+            Stage::Launching => {
+                let deadline = memory.deadline(look.runner, now, policy);
+                return hold(Cause::Launching(deadline), Some(deadline));
+            }
+            Stage::Unconfirmed => {
+                let (why, retry_at) = unconfirmed(look);
+                return hold(Cause::AbsenceUnconfirmed(why), retry_at);
+            }
+            _ => {}
         }
-        Stage::Unconfirmed => {
-            let (why, retry_at) = unconfirmed(look);
-            return hold(Cause::AbsenceUnconfirmed(why), retry_at);
+        let offline = matches!(
+            seen.registration,
+            RegistrationSeen::Registered { offline: true, .. }
+        );
+        if offline && !Run::has_lasted(memory.offline(), now, policy.lost_after) {
+            let since = memory.offline().map(|run| run.since);
+            let retry_at = after(since.unwrap_or(now), policy.lost_after);
+            return hold(Cause::Offline(since, policy.lost_after), Some(retry_at));
         }
-        _ => {}
+        Finding::Clear
     }
-    let offline = matches!(
-        seen.registration,
-        RegistrationSeen::Registered { offline: true, .. }
-    );
-    if offline && !Run::has_lasted(memory.offline(), now, policy.lost_after) {
-        let since = memory.offline().map(|run| run.since);
-        let retry_at = after(since.unwrap_or(now), policy.lost_after);
-        return hold(Cause::Offline(since, policy.lost_after), Some(retry_at));
-    }
-    Finding::Clear
 }
 
 /// What an absence still wants, and when the next look can give it.
@@ -105,7 +101,7 @@ mod tests {
         hold::HoldCode::{AbsenceUnconfirmed, Launching, Offline},
         rules::cases::{
             Case, Found, absent, absent_where, at, busy, event, failed, heard, listening, no_jobs,
-            of_another_status, offline, online, seconds, until, webhooks,
+            of_another_status, offline, online, running, seconds, until, view, webhooks,
         },
         stage::Stage,
     };
@@ -234,6 +230,10 @@ mod tests {
             hold,
             "as the policy says",
         );
+        let waived = |looks: &[i64]| absent_at(looks).policy(|policy| policy.min_age = seconds(0));
+        let stage = waived(&[0, 600]).judged("registration").0;
+        assert_eq!(stage, Stage::Unconfirmed, "one look is not two");
+        waived(&[0, 600, 601]).assert("registration", Stage::NeverRegistered, Clear, "two are");
         let later = absent_at(&[0, 600, 720]);
         let later = later.policy(|policy| policy.registration_deadline = seconds(601));
         let hold = until(AbsenceUnconfirmed, 840);
@@ -254,6 +254,10 @@ mod tests {
                 .look(-700, [absent(-700)])
                 .look(-650, [named(-650)])
         };
+        let by_job = || {
+            let case = Case::new().look(-700, [absent(-700)]);
+            case.look(-650, [view(false, [running()], -650)])
+        };
         let by_beacon = || {
             let case = Case::new().look(-700, [absent(-700)]);
             case.look(-650, [heard(listening(-660, -650), -650)])
@@ -262,6 +266,7 @@ mod tests {
         for (row, case) in [
             ("registered", registered()),
             ("named by a webhook", by_webhook()),
+            ("named by a job", by_job()),
             ("its beacon was heard", by_beacon()),
             ("met after its deadline", launched(-601)),
             ("met at its deadline", launched(-600)),

@@ -1,0 +1,370 @@
+//! What earlier looks leave, and what no later look may take away from it.
+#![allow(clippy::expect_used, clippy::panic)] // a test that cannot go on stops
+
+use chrono::{DateTime, TimeDelta, Utc};
+use scale_in_guard::{
+    Basis, Decision, Engine, Evidence, HoldCode, Job, JobStatus, JobsView, Memory, Policy,
+    Registration, Runner, Signal, Stage, Status,
+    evidence::{Claim, Own},
+    lease::{Heartbeat, HostJob, Report},
+    runner::{RunnerId, RunnerRef},
+};
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::seconds(second)
+}
+
+/// A runner that is looked at again and again.
+struct Watched {
+    engine: Engine,
+    runner: Runner,
+    memory: Memory,
+}
+
+impl Watched {
+    fn new() -> Self {
+        Self {
+            engine: Engine::new(Policy::default()).expect("the default policy"),
+            runner: Runner::new("r-1", "repo:acme/atlas")
+                .expect("a runner")
+                .launched_at(at(-3_600)),
+            memory: Memory::default(),
+        }
+    }
+
+    fn look(&mut self, second: i64, evidence: impl IntoIterator<Item = Evidence>) -> Decision {
+        let evidence = evidence.into_iter().collect();
+        self.engine
+            .decide(&self.runner, evidence, &mut self.memory, at(second))
+    }
+}
+
+fn registered(second: i64, busy: bool, status: Status) -> Evidence {
+    Evidence::registration(Registration::registered(busy, status), at(second))
+}
+
+fn absent(second: i64) -> Evidence {
+    Evidence::registration(Registration::absent(), at(second))
+}
+
+fn no_jobs(second: i64) -> Evidence {
+    Evidence::jobs(
+        JobsView {
+            complete: true,
+            jobs: Vec::new(),
+        },
+        at(second),
+    )
+}
+
+fn beacon(reports: impl IntoIterator<Item = (i64, Report)>) -> Heartbeat {
+    let mut heartbeat: Option<Heartbeat> = None;
+    for (second, report) in reports {
+        heartbeat
+            .get_or_insert_with(|| Heartbeat::new(at(second)))
+            .hear(report, at(second), &Policy::default());
+    }
+    heartbeat.expect("a report")
+}
+
+fn renewed(second: i64) -> Report {
+    Report::Renewed {
+        job: HostJob::new("a"),
+        at: at(second),
+        valid_for: None,
+    }
+}
+
+fn lease(second: i64, heartbeat: &Heartbeat) -> Evidence {
+    Evidence::lease(Some(heartbeat.clone()), at(second))
+}
+
+fn holds_for(decision: &Decision, code: HoldCode) -> bool {
+    decision.reasons().any(|reason| reason.code() == code)
+}
+
+#[test]
+fn a_lagging_record_takes_no_remembered_lease_away() {
+    let mut watched = Watched::new();
+    let live = beacon([(0, renewed(0))]);
+    let old = beacon([(-400, Report::Listening), (-20, Report::Listening)]);
+    let _ = watched.look(
+        0,
+        [
+            registered(0, true, Status::Online),
+            no_jobs(0),
+            lease(0, &live),
+        ],
+    );
+    for second in [100, 160, 220, 599] {
+        let decision = watched.look(
+            second,
+            [absent(second), no_jobs(second), lease(second, &old)],
+        );
+        assert!(
+            holds_for(&decision, HoldCode::LeaseLive),
+            "{}",
+            decision.explain()
+        );
+    }
+    // Once the lease has run out, that record still does not end its job.
+    let decision = watched.look(700, [absent(700), no_jobs(700), lease(700, &old)]);
+    assert!(
+        holds_for(&decision, HoldCode::BeaconSilent),
+        "{}",
+        decision.explain()
+    );
+}
+
+#[test]
+fn a_stale_read_takes_no_remembered_lease_away() {
+    let mut watched = Watched::new();
+    let live = beacon([(0, renewed(0))]);
+    let old = beacon([(-20, Report::Listening)]);
+    let _ = watched.look(
+        0,
+        [
+            registered(0, true, Status::Online),
+            no_jobs(0),
+            lease(0, &live),
+        ],
+    );
+    let _ = watched.look(
+        40,
+        [
+            registered(40, false, Status::Online),
+            no_jobs(40),
+            lease(0, &old),
+        ],
+    );
+    for second in [100, 300, 599] {
+        let decision = watched.look(second, [absent(second), no_jobs(second)]);
+        assert!(
+            holds_for(&decision, HoldCode::LeaseLive),
+            "{}",
+            decision.explain()
+        );
+    }
+}
+
+#[test]
+fn a_job_left_unfinished_holds_when_its_record_is_lost() {
+    let mut watched = Watched::new();
+    let live = beacon([(0, renewed(0))]);
+    let _ = watched.look(
+        0,
+        [
+            registered(0, true, Status::Online),
+            no_jobs(0),
+            lease(0, &live),
+        ],
+    );
+    for second in (60..900).step_by(60) {
+        let decision = watched.look(second, [absent(second), no_jobs(second)]);
+        assert!(
+            matches!(decision, Decision::Hold(_)),
+            "at {second}: {}",
+            decision.explain()
+        );
+    }
+    // The silence is over at 900: from the first vacant look the window runs.
+    for (second, held) in [(900, true), (1_199, true), (1_200, false)] {
+        let decision = watched.look(second, [absent(second), no_jobs(second)]);
+        assert_eq!(
+            matches!(decision, Decision::Hold(_)),
+            held,
+            "at {second}: {}",
+            decision.explain()
+        );
+    }
+}
+
+#[test]
+fn a_stale_busy_flag_is_no_registration() {
+    let mut watched = Watched::new();
+    for second in [0, 450, 900, 1_350] {
+        let stale = registered(second - 40, true, Status::Offline);
+        let decision = watched.look(second, [stale, no_jobs(second)]);
+        assert_eq!(decision.assessment().stage, Stage::Unreadable);
+        assert!(holds_for(&decision, HoldCode::RegistrationUnreadable));
+    }
+}
+
+#[test]
+fn a_runner_whose_beacon_was_heard_just_now_is_not_lost() {
+    let mut watched = Watched::new();
+    for second in [0, 450] {
+        let _ = watched.look(
+            second,
+            [registered(second, true, Status::Offline), no_jobs(second)],
+        );
+    }
+    let worker = beacon((0..=880).step_by(20).map(|second| (second, Report::Worker)));
+    let told = [
+        registered(880, true, Status::Offline),
+        no_jobs(880),
+        lease(880, &worker),
+    ];
+    assert!(holds_for(&watched.look(880, told), HoldCode::WorkerAlive));
+    let told = |second| [registered(second, true, Status::Offline), no_jobs(second)];
+    assert_eq!(
+        watched.look(900, told(900)).assessment().stage,
+        Stage::Serving
+    );
+    // Silent by now, and given up; but what it left holds until its silence is over.
+    let decision = watched.look(960, told(960));
+    assert_eq!(decision.assessment().stage, Stage::Lost);
+    assert!(
+        holds_for(&decision, HoldCode::BeaconSilent),
+        "{}",
+        decision.explain()
+    );
+}
+
+#[test]
+fn a_completed_job_shows_that_the_runner_was_there() {
+    let mut watched = Watched::new();
+    watched.runner.launched_at = Some(at(0));
+    let completed = Job::new(7, JobStatus::Completed, Some(RunnerRef::named("r-1")));
+    for second in [0, 600, 720] {
+        let view = JobsView {
+            complete: true,
+            jobs: vec![completed.clone()],
+        };
+        let decision = watched.look(second, [absent(second), Evidence::jobs(view, at(second))]);
+        assert_ne!(decision.assessment().stage, Stage::NeverRegistered);
+    }
+}
+
+#[test]
+fn an_objection_that_is_over_does_not_count() {
+    let mut watched = Watched::new();
+    let own = |second| {
+        let own = Own {
+            claim: Claim::Occupied,
+            note: "draining".into(),
+            until: Some(at(10)),
+        };
+        Evidence::new("own", at(second), Signal::Own(own))
+    };
+    let told = |second| {
+        [
+            registered(second, false, Status::Online),
+            no_jobs(second),
+            own(second),
+        ]
+    };
+    assert!(holds_for(&watched.look(0, told(0)), HoldCode::Objection));
+    let _ = watched.look(20, told(20));
+    let decision = watched.look(320, told(320));
+    assert!(
+        matches!(decision, Decision::Terminate(_)),
+        "{}",
+        decision.explain()
+    );
+}
+
+#[test]
+fn a_departed_runner_goes_when_either_of_its_windows_is_over() {
+    let mut watched = Watched::new();
+    let told = |second: i64| {
+        let beats = (-600..=second)
+            .step_by(15)
+            .map(|second| (second, Report::Listening));
+        lease(second, &beacon(beats))
+    };
+    let _ = watched.look(0, [registered(0, false, Status::Online), told(0)]);
+    let _ = watched.look(5, [absent(5), told(5)]);
+    let decision = watched.look(65, [absent(65), told(65)]);
+    let Decision::Terminate(permit) = decision else {
+        panic!("{}", decision.explain())
+    };
+    assert_eq!(permit.basis(), Basis::Departed);
+}
+
+#[test]
+fn no_refusal_says_to_come_back_at_once_for_ever() {
+    let mut watched = Watched::new();
+    for second in (0..=1_800).step_by(300) {
+        let live = beacon([(second - 10, renewed(second - 10))]);
+        let told = [
+            registered(second, true, Status::Offline),
+            no_jobs(second),
+            lease(second, &live),
+        ];
+        let decision = watched.look(second, told);
+        let retry_at = decision.retry_at().expect("a window");
+        assert!(retry_at > at(second), "{}", decision.explain());
+    }
+}
+
+#[test]
+fn another_number_or_another_launch_is_another_runner() {
+    let vacant = |second| [registered(second, false, Status::Online), no_jobs(second)];
+    for incarnation in [
+        Runner::new("r-1", "repo:acme/atlas")
+            .expect("a runner")
+            .launched_at(at(-3_600))
+            .with_id(8),
+        Runner::new("r-1", "repo:acme/atlas")
+            .expect("a runner")
+            .launched_at(at(-3_500)),
+    ] {
+        let mut watched = Watched::new();
+        watched.runner = watched.runner.with_id(7);
+        let _ = watched.look(0, vacant(0));
+        watched.runner = incarnation;
+        assert!(
+            matches!(watched.look(300, vacant(300)), Decision::Hold(_)),
+            "its window begins anew"
+        );
+    }
+}
+
+#[test]
+fn a_number_that_the_registration_shows_is_not_forgotten_for_one_failed_read() {
+    let mut watched = Watched::new();
+    watched.runner = watched.runner.with_id(7);
+    let shown = |second, busy| {
+        let id = Some(RunnerId(8));
+        Evidence::registration(
+            Registration::Registered {
+                id,
+                busy,
+                status: Status::Online,
+            },
+            at(second),
+        )
+    };
+    let _ = watched.look(0, [shown(0, true), no_jobs(0)]);
+    let _ = watched.look(100, [no_jobs(100)]);
+    assert_eq!(watched.memory.id(), Some(RunnerId(8)));
+    assert_eq!(
+        watched.memory.occupied().flag,
+        Some(at(0)),
+        "nor who said occupied"
+    );
+}
+
+/// A memory with everything in it that it can hold.
+#[test]
+fn a_remembered_runner_takes_less_than_a_kilobyte() {
+    let mut watched = Watched::new();
+    watched.runner = watched.runner.with_id(18_446_744_073_709_551_615);
+    let live = beacon([(0, Report::Worker), (1, renewed(1))]);
+    let _ = watched.look(0, [absent(0)]);
+    let busy = registered(60, true, Status::Offline);
+    let mut all = vec![busy, no_jobs(60), lease(60, &live)];
+    let own = Own {
+        claim: Claim::Occupied,
+        note: "x".into(),
+        until: None,
+    };
+    all.push(Evidence::new("own", at(60), Signal::Own(own)));
+    let _ = watched.look(60, all);
+    let json = serde_json::to_string(&watched.memory).expect("a plain value");
+    assert!(json.len() < 1_024, "{} bytes: {json}", json.len());
+    assert!(size_of::<Memory>() < 1_024, "{} bytes", size_of::<Memory>());
+    let read: Memory = serde_json::from_str(&json).expect("the same value");
+    assert_eq!(read, watched.memory);
+}
