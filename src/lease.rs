@@ -325,8 +325,8 @@ impl Heartbeat {
     /// Whether the beacon has been heard within [`Policy::beacon_ttl`].
     #[must_use]
     pub fn is_alive(&self, now: Instant, policy: &Policy) -> bool {
-        let age = age(now, self.heard_at);
-        age < policy.beacon_ttl && age >= -RECEIVER_SKEW
+        let from = after(now, -policy.beacon_ttl);
+        from < self.heard_at && self.heard_at <= after(now, RECEIVER_SKEW)
     }
 
     /// Since when its last word has been *no job*; `None` when its last word was another, or a

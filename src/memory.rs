@@ -24,19 +24,14 @@ pub struct Run {
 }
 
 impl Run {
-    /// Prolongs a run to `now`, or begins it: when there is none, or the gap since its latest look
-    /// is longer than `gap`.
-    pub(crate) fn extend(run: &mut Option<Self>, now: Instant, gap: TimeDelta) {
+    /// Prolongs a run to `now`, or begins it: when there is none, or its latest look was before
+    /// `kept`, the observation gap ago.
+    pub(crate) fn extend(run: &mut Option<Self>, now: Instant, kept: Instant) {
         let since = match run {
-            Some(run) if age(now, run.last) <= gap => run.since.min(now),
+            Some(run) if run.last >= kept => run.since.min(now),
             _ => now,
         };
         *run = Some(Self { since, last: now });
-    }
-
-    /// The run without what its witness has not confirmed for longer than `gap`.
-    pub(crate) fn alive(run: Option<Self>, now: Instant, gap: TimeDelta) -> Option<Self> {
-        run.filter(|run| age(now, run.last) <= gap)
     }
 
     /// Whether a run has lasted for `span`, over more looks than one.
@@ -155,7 +150,7 @@ impl Memory {
         now: Instant,
         policy: &Policy,
     ) {
-        let gap = policy.observation_gap();
+        let kept = after(now, -policy.observation_gap());
         self.first_look.get_or_insert(now);
         if seen.registration.is_readable() {
             self.first_readable.get_or_insert(now);
@@ -167,8 +162,8 @@ impl Memory {
                 }
                 self.overdue = None;
                 self.last_registered = Some(now);
-                Self::keep(&mut self.offline, offline, now, gap);
-                Self::keep(&mut self.busy, busy, now, gap);
+                Self::keep(&mut self.offline, offline, now, kept);
+                Self::keep(&mut self.busy, busy, now, kept);
                 if busy {
                     self.occupied.flag = Some(now);
                 }
@@ -176,14 +171,14 @@ impl Memory {
             RegistrationSeen::Absent { counts: true, .. } => {
                 self.offline = None;
                 self.busy = None;
-                Run::extend(&mut self.absent, now, gap);
+                Run::extend(&mut self.absent, now, kept);
                 if now >= self.deadline(runner, now, policy) {
-                    Run::extend(&mut self.overdue, now, gap);
+                    Run::extend(&mut self.overdue, now, kept);
                 }
             }
             RegistrationSeen::Absent { counts: false, .. } | RegistrationSeen::Unreadable => {}
         }
-        self.observe_jobs(seen, now, gap);
+        self.observe_jobs(seen, now, kept);
         self.observe_beacons(seen.beacons, now);
         for evidence in evidence {
             if let Signal::Own(own) = &evidence.signal
@@ -195,7 +190,7 @@ impl Memory {
         }
     }
 
-    fn observe_jobs(&mut self, seen: &Seen<'_>, now: Instant, gap: TimeDelta) {
+    fn observe_jobs(&mut self, seen: &Seen<'_>, now: Instant, kept: Instant) {
         if seen.jobs.running.is_some() {
             self.occupied.jobs = Some(now);
         }
@@ -208,7 +203,7 @@ impl Memory {
             && seen.jobs.pending.is_none()
             && seen.ledger.pending.is_none()
         {
-            Run::extend(&mut self.jobs_clear, now, gap);
+            Run::extend(&mut self.jobs_clear, now, kept);
         }
         self.closed.extend_from_slice(&seen.ledger.newly_closed);
         let over = |closed: &Closed| now < after(closed.at, crate::ledger::LONGEST_JOB);
@@ -237,9 +232,9 @@ impl Memory {
         }
     }
 
-    fn keep(run: &mut Option<Run>, still: bool, now: Instant, gap: TimeDelta) {
+    fn keep(run: &mut Option<Run>, still: bool, now: Instant, kept: Instant) {
         if still {
-            Run::extend(run, now, gap);
+            Run::extend(run, now, kept);
         } else {
             *run = None;
         }

@@ -37,7 +37,7 @@ pub(crate) enum RegistrationSeen {
 }
 
 /// What the jobs views say together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct JobsSeen<'e> {
     /// How many views were asked for.
     pub(crate) asked: usize,
@@ -53,7 +53,7 @@ pub(crate) struct JobsSeen<'e> {
     pub(crate) named: bool,
     /// A queued job that could be on its way here, and since when.
     pub(crate) pending: Option<(&'e Job, Instant)>,
-    views: Vec<&'e [Job]>,
+    evidence: &'e [Evidence],
 }
 
 /// What the beacon says. One record is all there is, but for a user who keeps several: then each is
@@ -198,7 +198,16 @@ impl<'e> JobsSeen<'e> {
         policy: &Policy,
     ) -> Self {
         let recent = Recent::at(now, policy);
-        let mut seen = Self::default();
+        let mut seen = Self {
+            asked: 0,
+            read: 0,
+            complete: 0,
+            asked_at: None,
+            running: None,
+            named: false,
+            pending: None,
+            evidence,
+        };
         for evidence in evidence {
             match &evidence.signal {
                 Signal::Jobs(view) => {
@@ -210,7 +219,6 @@ impl<'e> JobsSeen<'e> {
                             seen.asked_at
                                 .map_or(evidence.asked_at, |at| at.min(evidence.asked_at)),
                         );
-                        seen.views.push(&view.jobs);
                     }
                     for job in &view.jobs {
                         seen.job(runner, seen_id, job, now, policy);
@@ -273,7 +281,12 @@ impl<'e> JobsSeen<'e> {
     }
 
     fn all(&self) -> impl Iterator<Item = &'e Job> {
-        self.views.iter().flat_map(|jobs| jobs.iter())
+        self.evidence
+            .iter()
+            .flat_map(|evidence| match &evidence.signal {
+                Signal::Jobs(view) => view.jobs.iter(),
+                _ => [].iter(),
+            })
     }
 }
 

@@ -236,9 +236,11 @@ fn busy_refuted_since(
     now: Instant,
     policy: &Policy,
 ) -> Option<Instant> {
-    let jobs = memory.jobs_clear_at(seen, now, policy)?;
-    let beacon = seen.beacons.attests_vacancy_since?;
-    Some(memory.busy()?.since.max(jobs).max(beacon))
+    let flag = memory
+        .busy()?
+        .since
+        .max(seen.beacons.attests_vacancy_since?);
+    Some(flag.max(memory.jobs_clear_at(seen, now, policy)?))
 }
 
 /// Since when a worker process that is there has outlived its job, against a complete and clear
@@ -249,8 +251,8 @@ pub(crate) fn wedged_since(
     now: Instant,
     policy: &Policy,
 ) -> Option<Instant> {
-    let jobs = memory.jobs_clear_at(seen, now, policy)?;
-    Some(seen.beacons.worker_outlived_since?.max(jobs))
+    let worker = seen.beacons.worker_outlived_since?;
+    Some(worker.max(memory.jobs_clear_at(seen, now, policy)?))
 }
 
 /// The earliest instant at which a registered runner could enter a stage in which its flag or its
@@ -275,8 +277,10 @@ impl Memory {
     /// Since when the jobs have been complete and clear, if they are so now.
     fn jobs_clear_at(&self, seen: &Seen<'_>, now: Instant, policy: &Policy) -> Option<Instant> {
         let busy_elsewhere = seen.jobs.running.is_some() || seen.ledger.open.is_some();
-        let clear = Run::alive(self.jobs_clear(), now, policy.observation_gap())?;
-        (seen.jobs.is_complete() && !busy_elsewhere).then_some(clear.since)
+        let clear = self.jobs_clear()?;
+        let kept = after(now, -policy.observation_gap());
+        let holds = seen.jobs.is_complete() && !busy_elsewhere && clear.last >= kept;
+        holds.then_some(clear.since)
     }
 }
 

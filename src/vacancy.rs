@@ -4,7 +4,7 @@ use crate::{
     memory::Run,
     rules::{Look, busy_flag::BusyFlag, corroboration::Corroborated, jobs::Jobs, lease::Lease},
     stage::Stage,
-    time::{Instant, latest},
+    time::{Instant, after, latest},
 };
 
 /// What one look makes of the vacancy.
@@ -33,7 +33,7 @@ pub(crate) fn assess(look: &Look<'_>) -> Vacancy {
         stage,
         ..
     } = *look;
-    let gap = policy.observation_gap();
+    let kept = after(now, -policy.observation_gap());
     let is_vacant = seen.registration.is_readable()
         && !look.holds(&BusyFlag)
         && !look.holds(&Jobs)
@@ -41,12 +41,10 @@ pub(crate) fn assess(look: &Look<'_>) -> Vacancy {
         && !look.holds(&Corroborated);
     // Whoever said *occupied* since the run began has ended it: the next vacant look begins anew.
     let occupied_at = memory.occupied().latest(stage);
-    let run = memory
-        .vacant()
-        .filter(|run| occupied_at.is_none_or(|at| at <= run.since));
-    let mut run = Run::alive(run, now, gap);
+    let unbroken = |run: &Run| run.last >= kept && occupied_at.is_none_or(|at| at <= run.since);
+    let mut run = memory.vacant().filter(unbroken);
     if is_vacant {
-        Run::extend(&mut run, now, gap);
+        Run::extend(&mut run, now, kept);
     }
     let attested = match stage {
         // Its job's end is logged, and the worker that outlived it does not count.

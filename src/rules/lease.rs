@@ -61,19 +61,19 @@ fn heard(heartbeat: &Heartbeat, look: &Look<'_>) -> Finding {
     }
     let alive = heartbeat.is_alive(now, policy);
     if stage != Stage::Wedged && (alive || !silence_is_over(heartbeat.heard_at, look)) {
-        let silence_over_at = after(heartbeat.heard_at, policy.silence_limit()).max(now);
-        let retry_at = match alive {
+        let retry_at = || match alive {
             true => look.after_grace(),
-            false => look.after_grace().min(silence_over_at),
+            false => {
+                let silence_over_at = after(heartbeat.heard_at, policy.silence_limit());
+                look.after_grace().min(silence_over_at.max(now))
+            }
         };
         if let Some(lease) = heartbeat.unfinished() {
-            return hold(
-                Cause::JobNotFinished(lease.job.clone(), lease.renewed_at),
-                retry_at,
-            );
+            let cause = Cause::JobNotFinished(lease.job.clone(), lease.renewed_at);
+            return hold(cause, retry_at());
         }
         if let Some(since) = heartbeat.worker_since {
-            return hold(Cause::WorkerAlive(since), retry_at);
+            return hold(Cause::WorkerAlive(since), retry_at());
         }
     }
     if !alive && let Some(finding) = silence(heartbeat.heard_at, false, look) {
