@@ -95,30 +95,40 @@ impl fmt::Display for Again<'_> {
     }
 }
 
+/// What the rule found and why; then from whom it knows, and since when they were asked.
 fn write_rule(
     f: &mut fmt::Formatter<'_>,
     found: &RuleFinding,
     assessment: &Assessment,
 ) -> fmt::Result {
+    let now = assessment.at;
     write!(f, "  {:<14} {:<8} ", found.rule, found.finding.as_str())?;
+    let weighed = || {
+        let evidence = assessment.evidence.iter();
+        evidence.filter(|evidence| found.witnesses.contains(&evidence.witness()))
+    };
+    let mut separator = "";
     match &found.finding {
-        Finding::Hold(reason) => write!(f, "{} [{}]", reason, reason.code_str())?,
-        Finding::Clear | Finding::Abstain => {
-            let mut said = assessment
-                .evidence
-                .iter()
-                .filter(|evidence| found.witnesses.contains(&evidence.witness()))
-                .peekable();
-            if said.peek().is_none() {
-                f.write_str("–")?;
-            }
-            for (index, evidence) in said.enumerate() {
-                let separator = if index == 0 { "" } else { "; " };
-                write!(f, "{separator}{}", Said(evidence, assessment.at))?;
+        Finding::Hold(reason) => write!(f, "{reason} [{}]", reason.code_str())?,
+        _ if weighed().next().is_none() => f.write_str("–")?,
+        _ => {
+            for evidence in weighed() {
+                write!(f, "{separator}{}", Said(evidence, now))?;
+                separator = "; ";
             }
         }
     }
-    writeln!(f)
+    separator = "  (";
+    for evidence in weighed() {
+        let asked = Span(age(now, evidence.asked_at));
+        write!(f, "{separator}{}, {asked} ago", evidence.source)?;
+        separator = "; ";
+    }
+    f.write_str(if weighed().next().is_some() {
+        ")\n"
+    } else {
+        "\n"
+    })
 }
 
 /// One piece of evidence in a few words.

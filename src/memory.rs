@@ -2,7 +2,7 @@
 //! since when the runner has been vacant.
 
 use crate::{
-    evidence::{Claim, Evidence, Signal},
+    evidence::{Claim, Evidence, Signal, Witness},
     ledger::Closed,
     policy::Policy,
     runner::{Runner, RunnerId},
@@ -180,7 +180,7 @@ impl Memory {
         }
         self.observe_jobs(seen, now, kept);
         self.observe_beacons(seen.beacons, now);
-        for evidence in evidence {
+        for evidence in evidence.iter().filter(|_| seen.roll.asked(Witness::Own)) {
             if let Signal::Own(own) = &evidence.signal
                 && own.claim == Claim::Occupied
             {

@@ -19,6 +19,7 @@ pub(crate) struct Seen<'e> {
     pub(crate) beacons: Beacons<'e>,
     pub(crate) ledger: LedgerSeen<'e>,
     pub(crate) recent: Recent,
+    pub(crate) roll: Roll,
 }
 
 /// What the registration says.
@@ -73,7 +74,36 @@ pub(crate) struct Beacons<'e> {
     pub(crate) worker_outlived_since: Option<Instant>,
 }
 
-/// What a failed or stale read leaves behind: who, and when trying again can help.
+/// Which witnesses were asked, and which of them could not be heard, or not recently enough.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Roll {
+    asked: u8,
+    unheard: u8,
+}
+
+impl Roll {
+    fn call(evidence: &[Evidence], recent: Recent) -> Self {
+        let mut roll = Self::default();
+        for evidence in evidence {
+            let witness = 1 << evidence.witness() as u8;
+            roll.asked |= witness;
+            if matches!(evidence.signal, Signal::Failed(_)) || !recent.holds(evidence) {
+                roll.unheard |= witness;
+            }
+        }
+        roll
+    }
+
+    pub(crate) fn asked(self, witness: Witness) -> bool {
+        self.asked & (1 << witness as u8) != 0
+    }
+
+    pub(crate) fn unheard(self, witness: Witness) -> bool {
+        self.unheard & (1 << witness as u8) != 0
+    }
+}
+
+/// Why a witness could not be heard: who failed, or how old its word is.
 pub(crate) fn failure<'e>(
     evidence: &'e [Evidence],
     witness: Witness,
@@ -107,8 +137,9 @@ impl<'e> Seen<'e> {
     ) -> Self {
         let seen_id = registration.id().or(memory.id());
         let recent = Recent::at(now, policy);
+        let roll = Roll::call(evidence, recent);
         let jobs = JobsSeen::read(runner, seen_id, evidence, now, policy);
-        let beacons = Beacons::read(evidence, recent, memory, now, policy);
+        let beacons = Beacons::read(evidence, roll, memory, now, policy);
         let mut ledger = LedgerSeen::default();
         let others = Others {
             runner,
@@ -117,7 +148,7 @@ impl<'e> Seen<'e> {
             beacons,
             closed: memory.closed(),
         };
-        for evidence in evidence {
+        for evidence in evidence.iter().filter(|_| roll.asked(Witness::Webhooks)) {
             if let Signal::Webhooks(told) = &evidence.signal {
                 ledger.read(told, &others, now, policy);
             }
@@ -128,6 +159,7 @@ impl<'e> Seen<'e> {
             beacons,
             ledger,
             recent,
+            roll,
         }
     }
 }
@@ -293,14 +325,14 @@ impl<'e> JobsSeen<'e> {
 impl<'e> Beacons<'e> {
     fn read(
         evidence: &'e [Evidence],
-        recent: Recent,
+        roll: Roll,
         memory: &Memory,
         now: Instant,
         policy: &Policy,
     ) -> Self {
         let mut beacons = Self {
             evidence,
-            unreadable: failure(evidence, Witness::Lease, recent).is_some(),
+            unreadable: roll.unheard(Witness::Lease),
             alive: false,
             live_lease: None,
             attests_vacancy_since: None,

@@ -5,7 +5,6 @@ use crate::{
     evidence::{Signal, Witness},
     fleet::{FleetReport, MAX_GITHUB_SKEW, SILENCE_HOLDS, Snapshot},
     hold::{Cause, HoldReason},
-    seen::failure,
     time::after,
 };
 
@@ -42,7 +41,7 @@ impl Rule for Fleet {
         }
         match worst {
             Some(reason) => Finding::Hold(reason),
-            None if failure(look.evidence, Witness::Fleet, look.seen.recent).is_some() => {
+            None if look.seen.roll.unheard(Witness::Fleet) => {
                 look.unheard(Witness::Fleet, Cause::FleetUnreadable)
             }
             None => Finding::Clear,

@@ -4,7 +4,6 @@ use super::{Finding, Look, Rule};
 use crate::{
     evidence::Witness,
     hold::{Cause, HoldReason},
-    seen::failure,
     time::{Instant, after},
 };
 
@@ -36,7 +35,7 @@ impl Rule for Jobs {
             let cause = Cause::WebhookJobOpen(job.id, opened_at);
             return Finding::Hold(HoldReason::new(cause, look.after_grace()));
         }
-        if failure(look.evidence, Witness::Webhooks, seen.recent).is_some() {
+        if seen.roll.unheard(Witness::Webhooks) {
             return look.unheard(Witness::Webhooks, Cause::WebhooksUnreadable);
         }
         let pending = [

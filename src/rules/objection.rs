@@ -4,7 +4,6 @@ use super::{Finding, Look, Rule};
 use crate::{
     evidence::{Claim, Signal, Witness},
     hold::{Cause, HoldReason},
-    seen::failure,
 };
 
 /// Holds while a witness of the user's own says occupied or cannot be heard, and while an operator
@@ -54,7 +53,7 @@ impl Rule for Objections {
         }
         match objection {
             Some(reason) => Finding::Hold(reason),
-            None if failure(look.evidence, Witness::Own, look.seen.recent).is_some() => {
+            None if look.seen.roll.unheard(Witness::Own) => {
                 look.unheard(Witness::Own, Cause::ObjectionUnreadable)
             }
             None => Finding::Abstain,
