@@ -99,7 +99,7 @@ fn decisions(criterion: &mut Criterion) {
                     let start = Instant::now();
                     let decision = engine.decide(&runner, evidence, &mut memory, now);
                     spent += start.elapsed();
-                    black_box((decision, memory));
+                    let _ = black_box((decision, memory));
                 }
                 spent
             });

@@ -5,12 +5,11 @@ use super::{
     scale::Scale,
 };
 use crate::timeline::stamp;
-use chrono::TimeDelta;
 use scale_in_guard::{
     Policy,
     evidence::Claim,
     lease::{Heartbeat, HostJob, JobLease, LeaseState, Report},
-    replay::{Event, Scenario, Word},
+    replay::{Beats, Event, Scenario},
     runner_log::{self, LogReader},
     time::Instant,
 };
@@ -52,18 +51,11 @@ struct Listener<'s> {
     end: Instant,
     heartbeat: Option<Heartbeat>,
     reader: LogReader,
-    repeated: Vec<Repeated<'s>>,
+    beats: Beats<'s>,
     open: Vec<Lease>,
     ended: Vec<Lease>,
     spells: Vec<Spell>,
     lines: Vec<Tick>,
-}
-
-struct Repeated<'s> {
-    next: Instant,
-    every: TimeDelta,
-    until: Instant,
-    word: &'s Word,
 }
 
 pub(super) fn rows(
@@ -92,7 +84,7 @@ impl<'s> Listener<'s> {
             end: scale.end(),
             heartbeat: None,
             reader: LogReader::default(),
-            repeated: Vec::new(),
+            beats: Beats::default(),
             open: Vec::new(),
             ended: Vec::new(),
             spells: Vec::new(),
@@ -111,19 +103,8 @@ impl<'s> Listener<'s> {
     fn take(&mut self, event: &'s Event, now: Instant) {
         match event {
             Event::Lease(lease) => {
-                self.hear(report(&lease.word), now);
-                let next = |every| now.checked_add_signed(every);
-                if let Some((every, until)) = lease.every
-                    && let Some(next) = next(every)
-                    && next <= until
-                {
-                    self.repeated.push(Repeated {
-                        next,
-                        every,
-                        until,
-                        word: &lease.word,
-                    });
-                }
+                self.hear(lease.word.report(), now);
+                self.beats.begin(lease, now);
             }
             Event::Log(lines) => {
                 self.hear(Report::Alive, now);
@@ -138,22 +119,8 @@ impl<'s> Listener<'s> {
     }
 
     fn repeat_until(&mut self, now: Instant) {
-        let now = now.min(self.end);
-        loop {
-            let due = self
-                .repeated
-                .iter_mut()
-                .filter(|repeated| repeated.next <= now)
-                .min_by_key(|repeated| repeated.next);
-            let Some(due) = due else { return };
-            let (at, word) = (due.next, due.word);
-            match at.checked_add_signed(due.every) {
-                Some(next) if next <= due.until => due.next = next,
-                _ => due.next = Instant::MAX_UTC,
-            }
-            self.repeated
-                .retain(|repeated| repeated.next < Instant::MAX_UTC);
-            self.hear(report(word), at);
+        while let Some((at, report)) = self.beats.due(now.min(self.end)) {
+            self.hear(report, at);
         }
     }
 
@@ -202,22 +169,6 @@ impl<'s> Listener<'s> {
             to,
             count: 1,
         });
-    }
-}
-
-fn report(word: &Word) -> Report {
-    match word {
-        Word::Renewed(job, at) => Report::Renewed {
-            job: job.clone(),
-            at: *at,
-            valid_for: None,
-        },
-        Word::Released(job, at) => Report::Finished {
-            job: job.clone(),
-            at: *at,
-        },
-        Word::Listening => Report::Listening,
-        Word::Worker => Report::Worker,
     }
 }
 
