@@ -1,17 +1,12 @@
 //! What the core costs. docs/performance.md has the numbers and the command.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::expect_used)] // a bench that cannot go on stops; criterion's macros write no docs
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use scale_in_guard::{
-    Decision, Engine, Evidence, Job, JobStatus, JobsView, Memory, Policy, Registration, Runner,
-    Signal, Status,
-    evidence::{Claim, Own},
-    fleet::FleetReport,
-    lease::{Heartbeat, HostJob, Report},
-    ledger::Ledger,
+    Decision, Engine, Memory, Policy, Runner,
+    lease::Heartbeat,
     replay::Scenario,
-    runner::RunnerRef,
     runner_log::{LogReader, parse},
 };
 use std::{
@@ -20,60 +15,9 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
+use ten::{start, ten};
 
-fn start() -> DateTime<Utc> {
-    DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
-}
-
-/// Ten pieces of evidence, as a deployment with every witness has them: occupied by a leased job, or
-/// vacant.
-fn ten(now: DateTime<Utc>, occupied: bool) -> Vec<Evidence> {
-    let policy = Policy::default();
-    let mut beacon = Heartbeat::new(now - TimeDelta::seconds(20));
-    let report = match occupied {
-        true => Report::Renewed {
-            job: HostJob::new("8e2d47c1-55f0-5c3a-9a77-0b1d3e6f7a21"),
-            at: now,
-            valid_for: None,
-        },
-        false => Report::Listening,
-    };
-    beacon.hear(report, now - TimeDelta::seconds(10), &policy);
-    let runner = if occupied {
-        "i-06cbe04821ccba677"
-    } else {
-        "i-0f3edd56994b7e40b"
-    };
-    let job = Job::new(9102, JobStatus::InProgress, Some(RunnerRef::named(runner)));
-    let view = |jobs| {
-        Evidence::jobs(
-            JobsView {
-                complete: true,
-                jobs,
-            },
-            now,
-        )
-    };
-    let own = |claim| {
-        Signal::Own(Own {
-            claim,
-            note: "calm".into(),
-            until: None,
-        })
-    };
-    vec![
-        Evidence::registration(Registration::registered(false, Status::Online), now),
-        Evidence::registration(Registration::registered(false, Status::Online), now),
-        view(vec![job]),
-        view(Vec::new()),
-        view(Vec::new()),
-        Evidence::lease(Some(beacon), now),
-        Evidence::new("webhooks", now, Signal::Webhooks(Ledger::default())),
-        Evidence::new("fleet", now, Signal::Fleet(FleetReport::default())),
-        Evidence::new("queue", now, own(Claim::Vacant)),
-        Evidence::new("drain", now, own(Claim::Unknown)),
-    ]
-}
+mod ten;
 
 fn decisions(criterion: &mut Criterion) {
     let engine = Engine::new(Policy::default()).expect("the default policy");

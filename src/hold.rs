@@ -49,13 +49,13 @@ hold_codes! {
     /// A webhook opened a job on this runner, and nothing closed it.
     WebhookJobOpen = "webhook_job_open", "Its completed delivery; GitHub's job endpoint; a complete jobs view without it, grace after the delivery; a live beacon that has been free for lease_ttl + lease_overrun; 5 days at the latest.";
     /// A queued job could be on its way to this runner.
-    JobPending = "job_pending", "The job is taken, or job_pending has passed since it was created or changed.";
+    JobPending = "job_pending", "The job is taken, or job_pending has passed since it was created or changed. A source that gives no such instant holds for as long as it shows the job queued.";
     /// Nothing of the jobs view could be read.
     JobsUnreadable = "jobs_unreadable", "A read that answers. If none ever does, the operator mends the permission or the network, or takes the jobs view out of the deployment.";
     /// The webhook ledger could not be read.
     WebhooksUnreadable = "webhooks_unreadable", "A read that answers. If none ever does, the operator mends the store.";
     /// The lease of a job is live.
-    LeaseLive = "lease_live", "The dispatcher's finish line, or lease_ttl after the last renewal.";
+    LeaseLive = "lease_live", "The dispatcher's finish line, a report of listening, or lease_ttl after the last renewal (up to 5 minutes more where the runner's log says so).";
     /// A job was reported and never reported finished.
     JobNotFinished = "job_not_finished", "The dispatcher's finish line, or a report of listening; once the beacon is silent, lease_ttl + lease_overrun after its last word beside a complete and clear jobs view. Without a jobs view: the operator removes the runner.";
     /// A worker process is there.
@@ -73,7 +73,7 @@ hold_codes! {
     /// The runner came up just now.
     TooYoung = "too_young", "min_age after it came up.";
     /// The runner may still be on its way to register.
-    Launching = "launching", "It registers, or its registration_deadline passes.";
+    Launching = "launching", "It registers, or its registration_deadline passes after its launch, or after our first look where that is unknown.";
     /// The runner is absent, but not yet beyond doubt.
     AbsenceUnconfirmed = "absence_unconfirmed", "A second look that finds it absent, far enough after the first, beside a listing that can be trusted; or it is found again. Where the listing or the scope can never be trusted: the operator mends them.";
     /// The runner is registered and offline.
@@ -85,7 +85,7 @@ hold_codes! {
     /// An operator pinned the runner.
     Pinned = "pinned", "The pin's end, or the operator takes it away.";
     /// The listing of the scope cannot be trusted.
-    SnapshotUntrusted = "snapshot_untrusted", "A listing whose total matches its rows and that is not shrunken; the same shrunken one in 3 looks over 10 minutes, in a scope that is ours.";
+    SnapshotUntrusted = "snapshot_untrusted", "A listing whose total matches its rows and that is not shrunken; the same shrunken one in 3 looks over 10 minutes, in a scope that is ours. Where the scope never showed a runner of ours: the operator mends the scope or the token.";
     /// Our clock and GitHub's differ too much.
     ClockSkew = "clock_skew", "The operator sets the clock of this machine.";
     /// This sweep has handed out all the permits it may.
@@ -189,7 +189,7 @@ impl fmt::Display for Missing {
             Self::Failed(what) => f.write_str(what),
             Self::Stale(asked_at) => write!(
                 f,
-                "the only read, of {}, is too old to count",
+                "the only read, of {}, is too old to count, or from the future",
                 At(*asked_at)
             ),
         }

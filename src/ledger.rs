@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// After this a job that a webhook opened is over in any case: no job on a self-hosted runner may
-/// last longer (facts.md A3).
+/// last longer (GitHub's documented limit for self-hosted jobs).
 pub const LONGEST_JOB: TimeDelta = TimeDelta::days(5);
 
 /// What a `workflow_job` delivery says has happened.

@@ -3,6 +3,7 @@
 
 use crate::{
     evidence::{Claim, Evidence, Signal, Witness},
+    lease::Heartbeat,
     ledger::Closed,
     policy::Policy,
     runner::{Runner, RunnerId},
@@ -222,7 +223,12 @@ impl Memory {
             if !heartbeat.leases.is_empty() || heartbeat.vacant_since(now).is_some() {
                 self.lease_until = None;
             }
-            self.job_left = heartbeat.unfinished().is_some() || heartbeat.worker_since.is_some();
+        }
+        if !beacons.unreadable && beacons.heard().next().is_some() {
+            let left = |heartbeat: &Heartbeat| {
+                heartbeat.unfinished().is_some() || heartbeat.worker_since.is_some()
+            };
+            self.job_left = beacons.heard().any(left);
         }
         if let Some(lease) = beacons.live_lease {
             self.lease_until = latest(self.lease_until, Some(lease.until));
@@ -262,10 +268,13 @@ impl Memory {
     }
 
     /// When the runner must have registered: its deadline after its launch, else after our first
-    /// look that could tell.
+    /// look that could tell, else after our first look.
     pub(crate) fn deadline(&self, runner: &Runner, now: Instant, policy: &Policy) -> Instant {
         let from = runner.launched_at.or(self.launched_at);
-        let from = from.or(self.first_readable).unwrap_or(now);
+        let from = from
+            .or(self.first_readable)
+            .or(self.first_look)
+            .unwrap_or(now);
         after(from, policy.registration_deadline)
     }
 

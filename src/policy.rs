@@ -232,26 +232,26 @@ macro_rules! policy {
 
 policy! {
     /// How long a runner must have been vacant before it may go. Default 5 minutes: the
-    /// assignment lag seen is 25 to 60 seconds and more (facts.md §0.5), the usual sweep 5 minutes.
+    /// assignment lag seen is 25 to 60 seconds and more (terraform-aws-github-runner#5085, #5228), the usual sweep 5 minutes.
     grace = TimeDelta::minutes(5);
     /// How long a runner is left alone after it came up. Default 2 minutes: runners were removed
-    /// about 10 seconds after they began to listen (facts.md C.3, ARC#4000).
+    /// about 10 seconds after they began to listen (actions-runner-controller#4000).
     min_age = TimeDelta::minutes(2);
     /// How long a queued job that this runner could take holds it: it may be on its way here.
-    /// Default 90 seconds: a job not picked up within 60 is queued again (facts.md A3).
+    /// Default 90 seconds: a job not picked up within 60 is queued again (GitHub's documentation of self-hosted runners).
     job_pending = TimeDelta::seconds(90);
     /// How long an instance may take to register. Default 10 minutes: slow boots; the 5 minutes of
-    /// other autoscalers are too short for their users (peers.md §1.5).
+    /// other autoscalers are too short for their users (terraform-aws-github-runner's `runner_boot_time_in_minutes`).
     registration_deadline = TimeDelta::minutes(10);
     /// How long a lease is live after its renewal. Default 10 minutes, set by GitHub's server
-    /// (facts.md §1.3). More than `beacon_ttl`.
+    /// (logs in actions/runner#1546, #3448, #4492). More than `beacon_ttl`.
     lease_ttl = TimeDelta::minutes(10);
     /// How much longer than its lease a worker may run on. Default 5 minutes: the runner's own
-    /// retry window (facts.md §1.2).
+    /// retry window (`JobDispatcher.cs`, `LockedUntil` + 5 minutes).
     lease_overrun = TimeDelta::minutes(5);
     /// How long a beacon may be silent and count as alive. Default 60 seconds: four heartbeats.
     beacon_ttl = TimeDelta::seconds(60);
-    /// How old a read may be and still be evidence. Default 30 seconds (peers.md: a 7-second race
+    /// How old a read may be and still be evidence. Default 30 seconds (terraform-aws-github-runner#5085: a 7-second race
     /// killed jobs).
     evidence_max_age = TimeDelta::seconds(30);
     /// How long a registered runner must have been offline to be given up. Default 15 minutes:
@@ -266,7 +266,7 @@ policy! {
     /// than the assignment lag, and more than `beacon_ttl`.
     settle = TimeDelta::seconds(90);
     /// How far ahead of ours the clock of a runner's host may be. Default 5 minutes: GitHub's own
-    /// tolerance (facts.md A4). It only ever lengthens a lease.
+    /// tolerance (`BrokerMessageListener.cs`). It only ever lengthens a lease.
     max_clock_skew = TimeDelta::minutes(5);
     /// How long one question may take in all. Default 10 seconds. Not more than `sweep_deadline`.
     ask_deadline = TimeDelta::seconds(10);

@@ -1,7 +1,7 @@
 //! The runner's log: from a line to what it means.
 //!
 //! The lines are those of `_diag/Runner_*-utc.log` and of the `[RUNNER …]` form on standard output,
-//! of versions 2.159 to 2.336, legacy and v2 flow (facts.md A1.4 and A1.6). Only lines count whose
+//! of versions 2.159 to 2.336, legacy and v2 flow (`HostTraceListener.cs`, `JobDispatcher.cs` of actions/runner). Only lines count whose
 //! header is anchored at the line's start and whose source writes no text of a user's: a job's
 //! *name* stands in lines of `Terminal` alone, of which nothing but fixed sentences is read. A name
 //! with a line break can put a whole forged line into the file. Such a line cannot know its job's
@@ -13,11 +13,11 @@ use crate::{
 };
 use chrono::{NaiveDate, TimeDelta, Timelike};
 
-/// How long GitHub's server leases a job for, from the renewal (facts.md §1.3).
+/// How long GitHub's server leases a job for, from the renewal (the logs in actions/runner#1546, #3448, #3869 and #4492, to the second).
 const LEASE_SECONDS: i64 = 600;
 
 /// How far the printed end of a lease may be from the line's own stamp plus [`LEASE_SECONDS`] and
-/// still be believed: the clock skew that GitHub itself tolerates (facts.md A4).
+/// still be believed: the clock skew that GitHub itself tolerates (`BrokerMessageListener.cs`: "more than five minutes").
 const PRINTED_SKEW_SECONDS: i64 = 300;
 
 /// The longest id of a job that is read. A GUID has 36 characters.

@@ -109,13 +109,18 @@ pub(crate) fn failure<'e>(
     witness: Witness,
     recent: Recent,
 ) -> Option<Unheard<'e>> {
-    let mut of_witness = evidence
+    let of_witness = evidence
         .iter()
         .filter(|evidence| evidence.witness() == witness);
-    of_witness.find_map(|evidence| match &evidence.signal {
+    let unheard = of_witness.filter_map(|evidence| match &evidence.signal {
         Signal::Failed(failure) => Some(Unheard::Failed(failure)),
         _ if !recent.holds(evidence) => Some(Unheard::Stale(evidence.asked_at)),
         _ => None,
+    });
+    // Of several, the one that can be mended last speaks.
+    unheard.max_by_key(|unheard| match unheard {
+        Unheard::Failed(failure) => (failure.retry_at, Some(&*failure.what), None),
+        Unheard::Stale(asked_at) => (None, None, Some(*asked_at)),
     })
 }
 
@@ -277,8 +282,10 @@ impl<'e> JobsSeen<'e> {
             .is_some_and(|named| named.names(runner, seen_id));
         self.named |= ours;
         match job.status {
-            JobStatus::InProgress | JobStatus::Other if ours => {
-                self.running.get_or_insert(job);
+            JobStatus::InProgress | JobStatus::Other
+                if ours && self.running.is_none_or(|known| known.id < job.id) =>
+            {
+                self.running = Some(job);
             }
             JobStatus::Queued
                 if ours || (job.runner.is_none() && runner.could_take(&job.labels)) =>

@@ -180,6 +180,49 @@ fn a_job_left_unfinished_holds_when_its_record_is_lost() {
 }
 
 #[test]
+fn of_several_records_the_word_for_occupied_counts_in_any_order() {
+    for turned in [false, true] {
+        let mut watched = Watched::new();
+        let mut records = [beacon([(0, renewed(0))]), beacon([(0, Report::Listening)])];
+        if turned {
+            records.reverse();
+        }
+        let leases = records.map(|record| lease(0, &record));
+        let busy = registered(0, true, Status::Online);
+        let _ = watched.look(0, [busy, no_jobs(0)].into_iter().chain(leases));
+        for second in (60..=1_140).step_by(60) {
+            let decision = watched.look(second, [absent(second), no_jobs(second)]);
+            assert!(
+                matches!(decision, Decision::Hold(_)),
+                "at {second}: {}",
+                decision.explain()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_launch_that_nobody_knows_and_a_listing_that_nobody_can_trust_are_not_waited_for_for_ever() {
+    let mut watched = Watched::new();
+    watched.runner.launched_at = None;
+    let unlisted = |second| {
+        let absent = Registration::Absent {
+            beside_listing: false,
+            scope_is_ours: false,
+        };
+        Evidence::registration(absent, at(second))
+    };
+    assert_eq!(
+        watched.look(0, [unlisted(0)]).assessment().stage,
+        Stage::Launching
+    );
+    assert_eq!(
+        watched.look(600, [unlisted(600)]).assessment().stage,
+        Stage::Unconfirmed
+    );
+}
+
+#[test]
 fn a_stale_busy_flag_is_no_registration() {
     let mut watched = Watched::new();
     for second in [0, 450, 900, 1_350] {

@@ -458,8 +458,8 @@ impl TryFrom<RawLease> for ScriptedLease {
             (None, None) => None,
             (Some(every), Some(until)) => {
                 let every = parse_period(&every).map_err(|why| format!("every: {why}"))?;
-                if every <= TimeDelta::zero() {
-                    return Err("every: must be longer than nothing".into());
+                if every < TimeDelta::milliseconds(1) {
+                    return Err("every: must be 1ms or longer".into());
                 }
                 Some((every, until))
             }
@@ -477,7 +477,7 @@ impl ScriptedLease {
         if until < at {
             return Err("until: lies before the entry".into());
         }
-        let beats = age(until, at).num_milliseconds() / every.num_milliseconds().max(1);
+        let beats = age(until, at).num_milliseconds() / every.num_milliseconds();
         if beats > BEATS {
             return Err(format!("every: more than {BEATS} reports until then"));
         }

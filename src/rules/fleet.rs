@@ -7,6 +7,7 @@ use crate::{
     hold::{Cause, HoldReason},
     time::after,
 };
+use std::cmp::Reverse;
 
 /// Holds while the listing cannot be trusted, our clock differs from GitHub's by more than 30 s, most
 /// beacons are silent at once, or the permit budget is spent.
@@ -32,9 +33,11 @@ impl Rule for Fleet {
             });
         let mut worst: Option<HoldReason> = None;
         for reason in reports.filter_map(|report| objection(report, look)) {
+            // The gravest speaks; of equals, the one that lasts longest.
+            let grave = |reason: &HoldReason| (Reverse(reason.code() as u8), reason.retry_at);
             if worst
                 .as_ref()
-                .is_none_or(|known| known.code() as u8 > reason.code() as u8)
+                .is_none_or(|known| grave(known) < grave(&reason))
             {
                 worst = Some(reason);
             }

@@ -233,6 +233,7 @@ fn law_5_more_objections_never_help() {
             Word::Lease(vec![(0, Report::Worker)]),
             Word::Own(Claim::Occupied),
             Word::Pinned(None),
+            Word::Webhooks(vec![(20, Action::InProgress)]),
         ];
         let mut words = world.words.clone();
         words.push(objections[objector % objections.len()].clone());
