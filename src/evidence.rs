@@ -343,6 +343,15 @@ impl Evidence {
 }
 
 impl Job {
+    /// Whether it is in progress on a runner that it names.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        let named = self
+            .runner
+            .as_ref()
+            .is_some_and(|runner| runner.id.is_some() || runner.name.is_some());
+        named && self.status != JobStatus::Queued
+    }
+
     /// A job in this status that names this runner.
     #[must_use]
     pub fn new(id: u64, status: JobStatus, runner: Option<RunnerRef>) -> Self {

@@ -135,7 +135,9 @@ pub struct Heartbeat {
     /// The leases reported since the last look that found no job.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leases: Vec<JobLease>,
-    /// Since when a worker process has been there.
+    /// Since when it has been heard without a break.
+    pub watched_since: Instant,
+    /// Since when every report has spoken of a worker process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_since: Option<Instant>,
     /// The latest report of a job, of its end, or of a worker process.
@@ -156,6 +158,7 @@ impl Heartbeat {
     pub fn new(heard_at: Instant) -> Self {
         Self {
             heard_at,
+            watched_since: heard_at,
             leases: Vec::new(),
             worker_since: None,
             last_job_at: None,
@@ -167,11 +170,14 @@ impl Heartbeat {
     /// Takes in one report, received at `received_at` on our clock. Reports are taken in the order
     /// in which they were received; a receipt stamped before the last one counts as simultaneous.
     pub fn hear(&mut self, report: Report, received_at: Instant, policy: &Policy) {
+        if age(self.heard_at, received_at) > RECEIVER_SKEW {
+            self.set_back(received_at, policy);
+        }
         let now = received_at.max(self.heard_at);
         if age(now, self.heard_at) >= policy.beacon_ttl {
             // What happened during the silence is not known: only a new word can say.
             self.idle_since = None;
-            self.worker_since = self.worker_since.map(|_| now);
+            self.watched_since = now;
         }
         self.heard_at = now;
         match report {
@@ -207,10 +213,24 @@ impl Heartbeat {
                 self.idle();
             }
             Report::UpdateBegun => {
-                self.updating_since.get_or_insert(now);
+                self.updating_since = self.self_update(now).or(Some(now));
             }
             Report::UpdateEnded => self.updating_since = None,
             Report::Going => self.idle_since = None,
+        }
+    }
+
+    /// The clock of whoever receives was set back, or had been ahead: nothing was heard later than
+    /// now, and how long anything has been as it is, is not known.
+    fn set_back(&mut self, now: Instant, policy: &Policy) {
+        self.heard_at = now;
+        self.watched_since = now;
+        self.idle_since = None;
+        self.worker_since = self.worker_since.map(|at| at.min(now));
+        self.last_job_at = self.last_job_at.map(|at| at.min(now));
+        self.updating_since = self.updating_since.map(|at| at.min(now));
+        for lease in &mut self.leases {
+            lease.until = lease.until.min(after(now, policy.lease_ttl));
         }
     }
 
@@ -370,7 +390,11 @@ impl Heartbeat {
             LeaseState::Finished(_) => lease.until,
             LeaseState::Open | LeaseState::Orphaned => after(lease.until, policy.lease_overrun),
         });
-        let over_since = ends.max()?.max(worker_since);
+        let ended_at = ends.max()?;
+        if age(worker_since, ended_at) > policy.beacon_ttl {
+            return None; // it came after that job: it may have one of its own
+        }
+        let over_since = ended_at.max(worker_since).max(self.watched_since);
         (over_since <= now).then_some(over_since)
     }
 }

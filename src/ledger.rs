@@ -67,9 +67,10 @@ pub struct LedgerJob {
     pub id: u64,
     /// Which attempt.
     pub attempt: u32,
-    /// The runner that has it, or had it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub runner: Option<RunnerRef>,
+    /// The runners that were said to have it, or to have had it: more than one only where
+    /// deliveries contradict each other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runners: Vec<RunnerRef>,
     /// The labels it asks for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<Arc<str>>,
@@ -115,7 +116,7 @@ impl Ledger {
                     LedgerJob {
                         id: delivery.job_id,
                         attempt: delivery.attempt,
-                        runner: None,
+                        runners: Vec::new(),
                         labels: Vec::new(),
                         queued_at: None,
                         opened_at: None,
@@ -136,8 +137,11 @@ impl Ledger {
         };
         *slot = earliest(*slot, delivery.received_at);
         job.labels = std::mem::take(&mut job.labels).max(delivery.labels);
-        if delivery.action != Action::Queued {
-            job.runner = job.runner.take().max(delivery.runner);
+        if delivery.action != Action::Queued
+            && let Some(runner) = delivery.runner
+            && let Err(place) = job.runners.binary_search(&runner)
+        {
+            job.runners.insert(place, runner);
         }
     }
 
@@ -227,16 +231,15 @@ impl Others<'_> {
     /// Whether the job names this runner, and not an earlier one of the same name: what was told
     /// before this instance was launched is not about it, unless the registration's number says so.
     fn concerns(&self, job: &LedgerJob, told_at: Instant) -> bool {
-        let Some(named) = &job.runner else {
-            return false;
-        };
         let earlier = self
             .runner
             .launched_at
             .is_some_and(|launch| told_at < launch);
-        let same_id =
-            named.id.is_some() && (named.id == self.runner.id || named.id == self.seen_id);
-        named.names(self.runner, self.seen_id) && (same_id || !earlier)
+        job.runners.iter().any(|named| {
+            let same_id =
+                named.id.is_some() && (named.id == self.runner.id || named.id == self.seen_id);
+            named.names(self.runner, self.seen_id) && (same_id || !earlier)
+        })
     }
 
     fn remembered(&self, job: &LedgerJob) -> Option<Instant> {
@@ -331,6 +334,6 @@ mod tests {
     fn a_queued_delivery_names_no_runner() {
         let mut ledger = Ledger::default();
         ledger.receive(delivery(Action::Queued, 0));
-        assert_eq!(ledger.jobs()[0].runner, None);
+        assert_eq!(ledger.jobs()[0].runners, []);
     }
 }

@@ -15,6 +15,12 @@ use crate::{
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
+/// Two accounts of one launch, from the cloud and from a tag, differ by less than this.
+const SAME_LAUNCH: TimeDelta = TimeDelta::seconds(10);
+
+/// How many closed jobs of the ledger are remembered.
+const CLOSED: usize = 8;
+
 /// An unbroken run of looks that saw the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
@@ -72,6 +78,24 @@ impl Occupied {
             latest(flag, lease),
             latest(latest(self.jobs, self.webhooks), self.own),
         )
+    }
+
+    /// The latest instant at which any witness but the lease said *occupied*, the flag included.
+    pub(crate) fn latest_but_lease(&self) -> Option<Instant> {
+        let others = latest(latest(self.jobs, self.webhooks), self.own);
+        latest(self.flag, others)
+    }
+
+    fn no_later_than(&mut self, now: Instant) {
+        for at in [
+            &mut self.flag,
+            &mut self.jobs,
+            &mut self.webhooks,
+            &mut self.lease,
+            &mut self.own,
+        ] {
+            *at = at.map(|at| at.min(now));
+        }
     }
 }
 
@@ -135,6 +159,10 @@ pub struct Memory {
     /// Whether a job in a view, or a webhook, ever named this runner.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     job_seen: bool,
+    /// The queued job last seen that could be on its way here, and since when. It may have left the
+    /// queue for this runner, and not be shown yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<(u64, Instant)>,
     /// Jobs of the ledger that another witness closed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     closed: Vec<Closed>,
@@ -206,9 +234,15 @@ impl Memory {
         {
             Run::extend(&mut self.jobs_clear, now, kept);
         }
+        let queued = seen.jobs.pending.map(|(job, since)| (job.id, since));
+        self.pending = queued.or(self
+            .pending
+            .filter(|&(id, _)| !seen.jobs.shows_elsewhere(id)));
         self.closed.extend_from_slice(&seen.ledger.newly_closed);
         let over = |closed: &Closed| now < after(closed.at, crate::ledger::LONGEST_JOB);
         self.closed.retain(over);
+        let surplus = self.closed.len().saturating_sub(CLOSED);
+        self.closed.drain(..surplus);
     }
 
     fn observe_beacons(&mut self, beacons: Beacons<'_>, now: Instant) {
@@ -252,19 +286,46 @@ impl Memory {
     }
 
     /// Empties the memory when it is about another incarnation: another number, or another launch.
-    pub(crate) fn identify(&mut self, runner: &Runner, seen: Option<RunnerId>) {
+    pub(crate) fn identify(&mut self, runner: &Runner, seen: Option<RunnerId>, now: Instant) {
         fn differ<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
             matches!((a, b), (Some(a), Some(b)) if a != b)
         }
-        if differ(self.id, seen)
-            || differ(self.given_id, runner.id)
-            || differ(self.launched_at, runner.launched_at)
-        {
+        let relaunched = self
+            .launched_at
+            .zip(runner.launched_at)
+            .is_some_and(|(known, given)| age(known, given).abs() > SAME_LAUNCH);
+        if differ(self.id, seen) || differ(self.given_id, runner.id) || relaunched {
             *self = Self::default();
         }
+        self.no_later_than(now);
         self.id = seen.or(self.id);
         self.given_id = runner.id.or(self.given_id);
         self.launched_at = runner.launched_at.or(self.launched_at);
+    }
+
+    /// Forgets what lies ahead of `now`: an earlier look was made by a clock that was ahead. What it
+    /// said *occupied* counts as said now, and the windows that it began start anew.
+    fn no_later_than(&mut self, now: Instant) {
+        self.occupied.no_later_than(now);
+        for at in [
+            &mut self.first_look,
+            &mut self.first_readable,
+            &mut self.last_registered,
+            &mut self.came_up,
+            &mut self.beacon_heard_at,
+        ] {
+            *at = at.map(|at| at.min(now));
+        }
+        for run in [
+            &mut self.absent,
+            &mut self.overdue,
+            &mut self.offline,
+            &mut self.busy,
+            &mut self.jobs_clear,
+            &mut self.vacant,
+        ] {
+            *run = run.filter(|run| run.last <= now);
+        }
     }
 
     /// When the runner must have registered: its deadline after its launch, else after our first
@@ -319,6 +380,10 @@ impl Memory {
 
     pub(crate) fn lease_until(&self) -> Option<Instant> {
         self.lease_until
+    }
+
+    pub(crate) fn pending(&self) -> Option<(u64, Instant)> {
+        self.pending
     }
 
     pub(crate) fn job_left(&self) -> bool {

@@ -12,6 +12,9 @@ use thiserror::Error;
 /// No period may be longer than this; a longer one is a typing error.
 const LONGEST: TimeDelta = TimeDelta::days(366);
 
+/// A permit that outlives this is not "look, then act", and a read that is older is no look.
+const LONGEST_LOOK: TimeDelta = TimeDelta::minutes(10);
+
 /// Which independent witnesses must say *vacant* before a permit, beside the `busy` flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -313,6 +316,18 @@ impl Policy {
                         (false, true) => "no negative period",
                         (false, false) => "a period longer than nothing",
                     },
+                });
+            }
+        }
+        for (key, value) in [
+            ("permit_ttl", self.permit_ttl),
+            ("evidence_max_age", self.evidence_max_age),
+        ] {
+            if value > LONGEST_LOOK {
+                return Err(PolicyError::OutOfRange {
+                    key,
+                    found: period(value),
+                    wanted: "10 minutes at the most",
                 });
             }
         }

@@ -287,8 +287,10 @@ impl<'e> JobsSeen<'e> {
             {
                 self.running = Some(job);
             }
-            JobStatus::Queued
-                if ours || (job.runner.is_none() && runner.could_take(&job.labels)) =>
+            // What a queued job says of its runner means nothing; and one that is in progress
+            // without a runner is on its way to one.
+            JobStatus::Queued | JobStatus::InProgress | JobStatus::Other
+                if ours || runner.could_take(&job.labels) && !job.is_elsewhere() =>
             {
                 let changed_at = job.changed_at.unwrap_or(now);
                 if age(now, changed_at) < policy.job_pending
@@ -310,6 +312,11 @@ impl<'e> JobsSeen<'e> {
     pub(crate) fn says_completed(&self, id: u64) -> bool {
         self.all()
             .any(|job| job.id == id && job.status == JobStatus::Completed)
+    }
+
+    /// Whether a view shows the job over, or in progress on a runner that it names.
+    pub(crate) fn shows_elsewhere(&self, id: u64) -> bool {
+        self.says_completed(id) || self.all().any(|job| job.id == id && job.is_elsewhere())
     }
 
     /// Whether a complete view, asked for no earlier than `since`, lacks the job.

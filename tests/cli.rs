@@ -62,7 +62,7 @@ fn the_incidents_are_told_line_by_line() {
         "busy: false, online  ◄ LIES: the runner has a job",
         "terminate ✗ kills the job",
         "· lease_live: the lease of job 5a9c6e18-e2d3-5f47-8b61-7c0f9d3a1b43 is live until 2026-05-14T02:10:00Z",
-        "would have killed the job at 2026-05-14 02:00:11Z, 2026-05-14 02:05:11Z; the guard killed none.",
+        "would have killed the job at 2026-05-14 02:00:11Z, and again at 2026-05-14 02:05:11Z; the guard killed none.",
         "every expectation met",
     ] {
         assert!(ran.out.contains(said), "{said}\n{}", ran.out);
@@ -292,6 +292,54 @@ fn the_page_never_overwrites_a_scenario() {
     let ran = run(&["replay", "--html", path(&file), path(&file)], "");
     assert_eq!(ran.code, Some(2));
     assert_eq!(fs::read_to_string(&file).expect("the file"), text);
+}
+
+#[test]
+fn nothing_that_a_scenario_writes_steers_the_terminal() {
+    let mut told = story("\u{1b}]0;title\u{7}", "hold");
+    told["about"] = "\u{1b}[2J\u{202e}".into();
+    told["timeline"] = json!([
+        {"at": "2026-05-14T02:00:00Z", "truth": {"job": "\u{9b}31m", "state": "started"}},
+        {"at": "2026-05-14T02:00:00Z", "lease": {"job": "x\nforged line", "renewed_at": "2026-05-14T02:00:00Z"}},
+        {"at": "2026-05-14T02:00:01Z", "ask": {}},
+    ]);
+    let ran = run(&["replay", "-"], &format!("{told}\n"));
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let steers = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!ran.out.contains(steers), "{:?}", ran.out);
+    assert!(
+        !ran.out.lines().any(|line| line.starts_with("forged")),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn repeats_without_end_are_refused() {
+    let mut told = story("beats", "hold");
+    let until = "2026-05-14T12:00:00Z";
+    for (every, says) in [("1ns", "1ms"), ("1ms", "reports")] {
+        told["timeline"][0] = json!({"at": "2026-05-14T02:00:00Z", "lease": {"listening": true, "every": every, "until": until}});
+        let ran = run(&["replay", "-"], &format!("{told}\n"));
+        assert_eq!(ran.code, Some(2));
+        assert!(
+            ran.err.contains("every: ") && ran.err.contains(says),
+            "{}",
+            ran.err
+        );
+    }
+    let beat = json!({"at": "2026-05-14T02:00:00Z", "lease": {"listening": true, "every": "1s", "until": "2026-05-20T02:00:00Z"}});
+    told["timeline"] = vec![beat; 3].into();
+    let ran = run(&["replay", "-"], &format!("{told}\n"));
+    assert_eq!(ran.code, Some(2), "the limit is the scenario's");
+}
+
+#[test]
+fn a_pretty_scenario_on_standard_input_is_told_where_it_belongs() {
+    let pretty = serde_json::to_string_pretty(&story("x", "hold")).expect("JSON");
+    let ran = run(&["replay", "-"], &pretty);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("one scenario a line"), "{}", ran.err);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use scale_in_guard::{
     Registration, Runner, Signal, Stage, Status,
     evidence::{Claim, Own},
     lease::{Heartbeat, HostJob, Report},
+    ledger::{Action, Delivery, Ledger},
     runner::{RunnerId, RunnerRef},
 };
 
@@ -387,6 +388,210 @@ fn a_number_that_the_registration_shows_is_not_forgotten_for_one_failed_read() {
         Some(at(0)),
         "nor who said occupied"
     );
+}
+
+#[test]
+fn a_last_word_older_than_a_busy_flag_is_not_the_last() {
+    let mut watched = Watched::new();
+    let listening = beacon(
+        (0..=60)
+            .step_by(15)
+            .map(|second| (second, Report::Listening)),
+    );
+    let _ = watched.look(
+        60,
+        [registered(60, false, Status::Online), lease(60, &listening)],
+    );
+    // The beacon dies, a job starts, somebody deregisters the runner.
+    for second in (120..1_200).step_by(60) {
+        let _ = watched.look(
+            second,
+            [
+                registered(second, true, Status::Online),
+                lease(second, &listening),
+            ],
+        );
+    }
+    for second in (1_200..7_200).step_by(60) {
+        let decision = watched.look(second, [absent(second), lease(second, &listening)]);
+        assert!(
+            holds_for(&decision, HoldCode::Uncorroborated),
+            "{}",
+            decision.explain()
+        );
+    }
+}
+
+fn queued(second: i64, job: Job, complete: bool) -> Evidence {
+    Evidence::jobs(
+        JobsView {
+            complete,
+            jobs: vec![job],
+        },
+        at(second),
+    )
+}
+
+#[test]
+fn a_queued_job_that_leaves_the_view_may_have_come_here() {
+    let job = Job {
+        changed_at: Some(at(270)),
+        ..Job::new(5, JobStatus::Queued, None)
+    };
+    let elsewhere = Job::new(5, JobStatus::InProgress, Some(RunnerRef::named("r-2")));
+    for (shown, held) in [(None, true), (Some(elsewhere), false)] {
+        let mut watched = Watched::new();
+        let online = |second| registered(second, false, Status::Online);
+        let _ = watched.look(0, [online(0), no_jobs(0)]);
+        assert!(holds_for(
+            &watched.look(280, [online(280), queued(280, job.clone(), true)]),
+            HoldCode::JobPending
+        ));
+        let view = JobsView {
+            complete: true,
+            jobs: shown.into_iter().collect(),
+        };
+        let decision = watched.look(310, [online(310), Evidence::jobs(view, at(310))]);
+        assert_eq!(
+            holds_for(&decision, HoldCode::JobPending),
+            held,
+            "{}",
+            decision.explain()
+        );
+        let _ = watched.look(359, [online(359), no_jobs(359)]);
+        let decision = watched.look(360, [online(360), no_jobs(360)]);
+        assert!(
+            matches!(decision, Decision::Terminate(_)),
+            "{}",
+            decision.explain()
+        );
+    }
+}
+
+#[test]
+fn what_a_queued_job_says_of_its_runner_means_nothing() {
+    for runner in [
+        RunnerRef::numbered(5),
+        RunnerRef {
+            id: Some(RunnerId(0)),
+            name: Some("".into()),
+        },
+    ] {
+        let mut watched = Watched::new();
+        let job = Job {
+            changed_at: Some(at(0)),
+            ..Job::new(5, JobStatus::Queued, Some(runner))
+        };
+        let decision = watched.look(
+            10,
+            [registered(10, false, Status::Online), queued(10, job, true)],
+        );
+        assert!(
+            holds_for(&decision, HoldCode::JobPending),
+            "{}",
+            decision.explain()
+        );
+    }
+}
+
+#[test]
+fn every_runner_that_a_webhook_named_is_held() {
+    let mut ledger = Ledger::default();
+    for (second, runner) in [(200, "r-2"), (290, "r-1")] {
+        ledger.receive(Delivery {
+            action: Action::InProgress,
+            job_id: 9,
+            attempt: 1,
+            runner: Some(RunnerRef::named(runner)),
+            labels: Vec::new(),
+            received_at: at(second),
+        });
+    }
+    let mut watched = Watched::new();
+    let told = Evidence::new("webhooks", at(300), Signal::Webhooks(ledger));
+    let decision = watched.look(
+        300,
+        [registered(300, false, Status::Online), no_jobs(300), told],
+    );
+    assert!(
+        holds_for(&decision, HoldCode::WebhookJobOpen),
+        "{}",
+        decision.explain()
+    );
+}
+
+#[test]
+fn a_worker_that_came_after_the_job_is_not_wedged() {
+    let mut watched = Watched::new();
+    let finished = Report::Finished {
+        job: HostJob::new("a"),
+        at: at(60),
+    };
+    let mut reports = vec![(0, renewed(0)), (60, finished)];
+    let mut last = None;
+    for second in (125..=7_200).step_by(15) {
+        reports.push((second, Report::Worker));
+        if second % 300 == 125 {
+            let worker = beacon(reports.iter().cloned());
+            let told = [
+                registered(second, true, Status::Online),
+                no_jobs(second),
+                lease(second, &worker),
+            ];
+            last = Some(watched.look(second, told));
+        }
+    }
+    let last = last.expect("a look");
+    assert!(
+        holds_for(&last, HoldCode::WorkerAlive),
+        "{}",
+        last.explain()
+    );
+}
+
+#[test]
+fn a_clock_that_was_ahead_leaves_no_hold_for_ever() {
+    let mut watched = Watched::new();
+    watched.runner.launched_at = None;
+    let year = 365 * 86_400;
+    let _ = watched.look(
+        year,
+        [registered(year, true, Status::Online), no_jobs(year)],
+    );
+    let vacant = |second| [registered(second, false, Status::Online), no_jobs(second)];
+    let mut heard = beacon([(year, Report::Listening)]);
+    for second in (0..300).step_by(15) {
+        heard.hear(Report::Listening, at(second), &Policy::default());
+    }
+    assert!(heard.is_alive(at(290), &Policy::default()));
+    let _ = watched.look(0, vacant(0));
+    let _ = watched.look(60, vacant(60));
+    let decision = watched.look(360, vacant(360));
+    assert!(
+        matches!(decision, Decision::Terminate(_)),
+        "{}",
+        decision.explain()
+    );
+}
+
+#[test]
+fn two_accounts_of_one_launch_are_one_runner() {
+    let mut watched = Watched::new();
+    let vacant = |second| [registered(second, false, Status::Online), no_jobs(second)];
+    let _ = watched.look(0, vacant(0));
+    watched.runner.launched_at = Some(at(-3_600) + TimeDelta::milliseconds(400));
+    assert!(matches!(
+        watched.look(300, vacant(300)),
+        Decision::Terminate(_)
+    ));
+}
+
+#[test]
+fn a_second_self_update_holds_as_the_first_did() {
+    let policy = Policy::default();
+    let mut heard = beacon([(0, Report::UpdateBegun), (7_200, Report::UpdateBegun)]);
+    heard.hear(Report::Listening, at(7_201), &policy);
+    assert_eq!(heard.self_update(at(7_300)), Some(at(7_200)));
 }
 
 /// A memory with everything in it that it can hold.

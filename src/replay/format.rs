@@ -17,7 +17,7 @@ use serde::{
 };
 use std::{fmt, sync::Arc};
 
-/// How many repeated heartbeats one `lease` entry may stand for.
+/// How many repeated heartbeats one scenario may have.
 const BEATS: i64 = 1_000_000;
 
 /// One runner's story.
@@ -147,11 +147,19 @@ fn in_order<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry>, D:
         }
         fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Entry>, A::Error> {
             let mut entries: Vec<Entry> = Vec::new();
+            let mut beats = 0_i64;
             while let Some(entry) = seq.next_element::<Entry>()? {
                 if entries.last().is_some_and(|last| entry.at < last.at) {
                     return Err(A::Error::custom(
                         "the timeline is not sorted by `at`: this entry lies before the last",
                     ));
+                }
+                if let Event::Lease(lease) = &entry.event {
+                    beats = beats.saturating_add(lease.beats(entry.at));
+                }
+                if beats > BEATS {
+                    let fault = format!("every: more than {BEATS} reports in one scenario");
+                    return Err(A::Error::custom(fault));
                 }
                 entries.push(entry);
             }
@@ -470,16 +478,16 @@ impl TryFrom<RawLease> for ScriptedLease {
 }
 
 impl ScriptedLease {
+    /// How many reports it repeats.
+    fn beats(&self, at: Instant) -> i64 {
+        self.every.map_or(0, |(every, until)| {
+            age(until, at).num_milliseconds() / every.num_milliseconds().max(1)
+        })
+    }
+
     fn check(&self, at: Instant) -> Result<(), String> {
-        let Some((every, until)) = self.every else {
-            return Ok(());
-        };
-        if until < at {
+        if self.every.is_some_and(|(_, until)| until < at) {
             return Err("until: lies before the entry".into());
-        }
-        let beats = age(until, at).num_milliseconds() / every.num_milliseconds();
-        if beats > BEATS {
-            return Err(format!("every: more than {BEATS} reports until then"));
         }
         Ok(())
     }

@@ -38,9 +38,15 @@ impl Rule for Jobs {
         if seen.roll.unheard(Witness::Webhooks) {
             return look.unheard(Witness::Webhooks, Cause::WebhooksUnreadable);
         }
+        // One that was seen a moment ago, and is shown nowhere now, may have come here.
+        let waits = |since| look.now < after(since, policy.job_pending);
         let pending = [
             jobs.pending.map(|(job, since)| (since, job.id)),
             ledger.pending.map(|(job, since)| (since, job.id)),
+            look.memory
+                .pending()
+                .map(|(job, since)| (since, job))
+                .filter(|&(since, _)| waits(since)),
         ];
         if let Some((since, job)) = pending.into_iter().flatten().max() {
             let retry_at: Instant = after(since, policy.job_pending);
@@ -154,7 +160,11 @@ mod tests {
                 naming(JobStatus::InProgress, RunnerRef::named("r-12")),
                 Clear,
             ),
-            ("nobody", Job::new(7, JobStatus::InProgress, None), Clear),
+            (
+                "nobody yet",
+                Job::new(7, JobStatus::InProgress, None),
+                until(JobPending, 90),
+            ),
             (
                 "completed",
                 naming(JobStatus::Completed, RunnerRef::named("r-1")),

@@ -79,11 +79,17 @@ fn heard(heartbeat: &Heartbeat, look: &Look<'_>) -> Finding {
     if !alive && let Some(finding) = silence(heartbeat.heard_at, false, look) {
         return finding;
     }
-    let counts = alive || stage == Stage::Departed;
+    let counts = alive || (stage == Stage::Departed && is_last_word(heartbeat, look));
     if counts && heartbeat.vacant_since(now).is_some() {
         return Finding::Clear;
     }
     Finding::Abstain
+}
+
+/// Whether nobody has said *occupied* since the beacon's last word, but for what lags behind it.
+fn is_last_word(heartbeat: &Heartbeat, look: &Look<'_>) -> bool {
+    let later = look.memory.occupied().latest_but_lease();
+    later.is_none_or(|at| at <= after(heartbeat.heard_at, look.policy.beacon_ttl))
 }
 
 /// Holds on a silence, while serving or where the last word left a job, until a job that began

@@ -25,6 +25,17 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// A fault in a line of standard input; one that is cut off may belong to a longer text.
+    fn in_line(path: &Path, line: usize, error: &serde_json::Error) -> Self {
+        let mut fault = Self::malformed(path, line, error);
+        if let Self::Malformed { what, .. } = &mut fault
+            && error.is_eof()
+        {
+            what.push_str(" (standard input holds one scenario a line; name a file to read one of many lines)");
+        }
+        fault
+    }
+
     fn malformed(path: &Path, line: usize, error: &serde_json::Error) -> Self {
         let what = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
@@ -94,7 +105,7 @@ fn lines(
             continue;
         }
         found = true;
-        each(serde_json::from_slice(text).map_err(|error| Fault::malformed(path, number, &error)))?;
+        each(serde_json::from_slice(text).map_err(|error| Fault::in_line(path, number, &error)))?;
     }
     if !found {
         each(Err(nothing(path)))?;

@@ -15,6 +15,15 @@ const HOLD: Style = AnsiColor::Yellow.on_default();
 const DIM: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();
 
+/// What a scenario wrote, without what would steer a terminal or turn its text around.
+fn clean(text: &str) -> String {
+    let steers =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars()
+        .map(|c| if steers(c) { '\u{fffd}' } else { c })
+        .collect()
+}
+
 /// Prints each look: the truth, what every witness said, what an autoscaler that asks nothing but
 /// `busy` would have done, and what the guard decided and why.
 pub(crate) fn print(out: &mut impl Write, scenario: &Scenario, played: &Played) -> io::Result<()> {
@@ -24,14 +33,15 @@ pub(crate) fn print(out: &mut impl Write, scenario: &Scenario, played: &Played) 
         runner,
         ..
     } = scenario;
-    writeln!(out, "{STRONG}{name}{STRONG:#}")?;
+    writeln!(out, "{STRONG}{}{STRONG:#}", clean(name))?;
     if !about.is_empty() {
-        writeln!(out, "{about}")?;
+        writeln!(out, "{}", clean(about))?;
     }
     writeln!(
         out,
         "{DIM}runner {} in {}{DIM:#}\n",
-        runner.name, runner.scope
+        clean(runner.name.as_str()),
+        clean(&runner.scope.to_string())
     )?;
     for ask in &played.asks {
         print_ask(out, ask)?;
@@ -42,7 +52,7 @@ pub(crate) fn print(out: &mut impl Write, scenario: &Scenario, played: &Played) 
 fn print_ask(out: &mut impl Write, ask: &Asked) -> io::Result<()> {
     let occupied = ask.truth == Occupancy::Occupied;
     let truth = match occupied {
-        true => format!("occupied by {}", ask.running.join(", ")),
+        true => format!("occupied by {}", clean(&ask.running.join(", "))),
         false => "vacant".to_owned(),
     };
     writeln!(
@@ -58,7 +68,7 @@ fn print_ask(out: &mut impl Write, ask: &Asked) -> io::Result<()> {
             (Claim::Occupied, false) => format!("  {HOLD}◄ wrong: the runner has no job{HOLD:#}"),
             _ => String::new(),
         };
-        let said = evidence.describe(ask.at);
+        let said = clean(&evidence.describe(ask.at));
         line(
             out,
             witness_name(evidence.witness()),
@@ -89,7 +99,11 @@ fn print_ask(out: &mut impl Write, ask: &Asked) -> io::Result<()> {
         line(
             out,
             "",
-            &format!("{DIM}· {}:{DIM:#} {reason}", reason.code_str()),
+            &format!(
+                "{DIM}· {}:{DIM:#} {}",
+                reason.code_str(),
+                clean(&reason.to_string())
+            ),
         )?;
     }
     if let Some(at) = ask.decision.retry_at() {
@@ -109,15 +123,16 @@ fn print_score(out: &mut impl Write, played: &Played) -> io::Result<()> {
         0 => "An autoscaler that asks only `busy` would have killed no job".to_owned(),
         _ => format!(
             "{BAD}An autoscaler that asks only `busy` would have killed the job at {}{BAD:#}",
-            times.join(", ")
+            times.join(", and again at ")
         ),
     };
     let guard = match played.kills() {
         0 => format!("{GO}the guard killed none{GO:#}"),
-        kills => format!("{BAD}the guard killed at {kills} asks{BAD:#}"),
+        kills => format!("{BAD}the guard killed the job {kills} times{BAD:#}"),
     };
     writeln!(out, "{would_have}; {guard}.")?;
     match played.unmet() {
+        _ if played.asks.is_empty() => writeln!(out, "Nothing was asked.\n"),
         0 => writeln!(out, "{} asks, every expectation met.\n", played.asks.len()),
         unmet => writeln!(
             out,
