@@ -85,14 +85,14 @@ pub struct LedgerJob {
     pub closed_at: Option<Instant>,
 }
 
-/// A job of the ledger that another witness closed, and when.
+/// A job of the ledger, and an instant of it: when it was opened, or when it was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Closed {
+pub struct Noted {
     /// GitHub's number of the job.
     pub id: u64,
     /// Which attempt.
     pub attempt: u32,
-    /// When it was closed.
+    /// When it was.
     pub at: Instant,
 }
 
@@ -155,14 +155,14 @@ impl Ledger {
 /// What the ledger says of one runner at one look.
 #[derive(Debug, Default)]
 pub(crate) struct LedgerSeen<'e> {
-    /// An open job, and when it was opened.
-    pub(crate) open: Option<(&'e LedgerJob, Instant)>,
+    /// An open job, and when it was opened: the latest.
+    pub(crate) open: Option<Noted>,
     /// A queued job that could be on its way here, and since when.
     pub(crate) pending: Option<(&'e LedgerJob, Instant)>,
     /// The latest instant at which it says *occupied*.
     pub(crate) occupied_at: Option<Instant>,
     /// Jobs that another witness closed at this look.
-    pub(crate) newly_closed: Vec<Closed>,
+    pub(crate) newly_closed: Vec<Noted>,
     /// Whether any delivery ever named this runner.
     pub(crate) named: bool,
 }
@@ -173,7 +173,9 @@ pub(crate) struct Others<'a> {
     pub(crate) seen_id: Option<RunnerId>,
     pub(crate) jobs: &'a JobsSeen<'a>,
     pub(crate) beacons: Beacons<'a>,
-    pub(crate) closed: &'a [Closed],
+    pub(crate) closed: &'a [Noted],
+    /// The open job of the last look.
+    pub(crate) open: Option<Noted>,
 }
 
 impl<'e> LedgerSeen<'e> {
@@ -202,25 +204,57 @@ impl<'e> LedgerSeen<'e> {
                 continue;
             }
             self.named = true;
-            let closed_at = job
-                .closed_at
-                .or_else(|| others.closed_at(job, told_at, now, policy));
-            match closed_at {
-                Some(at) => {
-                    if job.closed_at.is_none() && others.remembered(job).is_none() {
-                        self.newly_closed.push(Closed {
-                            id: job.id,
-                            attempt: job.attempt,
-                            at,
-                        });
-                    }
-                    self.occupied_at = latest(self.occupied_at, Some(at.min(now)));
+            let told = Noted {
+                id: job.id,
+                attempt: job.attempt,
+                at: told_at,
+            };
+            self.judge(told, job.closed_at, others, now, policy);
+        }
+    }
+
+    /// A job that was open at the last look, and of which no ledger tells any more, is still open: a
+    /// record can be lost.
+    pub(crate) fn recall(
+        &mut self,
+        mut ledgers: impl Iterator<Item = &'e Ledger>,
+        others: &Others<'_>,
+        now: Instant,
+        policy: &Policy,
+    ) {
+        let Some(open) = others.open else {
+            return;
+        };
+        let tells = |ledger: &Ledger| {
+            ledger
+                .jobs
+                .iter()
+                .any(|job| (job.id, job.attempt) == (open.id, open.attempt))
+        };
+        if !ledgers.any(tells) {
+            self.judge(open, None, others, now, policy);
+        }
+    }
+
+    fn judge(
+        &mut self,
+        told: Noted,
+        completed_at: Option<Instant>,
+        others: &Others<'_>,
+        now: Instant,
+        policy: &Policy,
+    ) {
+        match completed_at.or_else(|| others.closed_at(told, now, policy)) {
+            Some(at) => {
+                if completed_at.is_none() && others.remembered(told).is_none() {
+                    self.newly_closed.push(Noted { at, ..told });
                 }
-                None => {
-                    self.occupied_at = Some(now);
-                    if self.open.is_none_or(|(_, known)| known < told_at) {
-                        self.open = Some((job, told_at));
-                    }
+                self.occupied_at = latest(self.occupied_at, Some(at.min(now)));
+            }
+            None => {
+                self.occupied_at = Some(now);
+                if self.open.is_none_or(|known| known.at < told.at) {
+                    self.open = Some(told);
                 }
             }
         }
@@ -242,29 +276,23 @@ impl Others<'_> {
         })
     }
 
-    fn remembered(&self, job: &LedgerJob) -> Option<Instant> {
-        let same = |closed: &&Closed| closed.id == job.id && closed.attempt == job.attempt;
+    fn remembered(&self, told: Noted) -> Option<Instant> {
+        let same = |closed: &&Noted| closed.id == told.id && closed.attempt == told.attempt;
         self.closed.iter().find(same).map(|closed| closed.at)
     }
 
     /// When another witness closed a job that no `completed` delivery closed.
-    fn closed_at(
-        &self,
-        job: &LedgerJob,
-        opened_at: Instant,
-        now: Instant,
-        policy: &Policy,
-    ) -> Option<Instant> {
-        if let Some(at) = self.remembered(job) {
+    fn closed_at(&self, told: Noted, now: Instant, policy: &Policy) -> Option<Instant> {
+        if let Some(at) = self.remembered(told) {
             return Some(at);
         }
-        let over = after(opened_at, LONGEST_JOB);
+        let over = after(told.at, LONGEST_JOB);
         if over <= now {
             return Some(over);
         }
-        let gone = self.jobs.says_completed(job.id)
-            || self.jobs.lacks(job.id, after(opened_at, policy.grace))
-            || self.outlasted(opened_at, now, policy);
+        let gone = self.jobs.says_completed(told.id)
+            || self.jobs.lacks(told.id, after(told.at, policy.grace))
+            || self.outlasted(told.at, now, policy);
         gone.then_some(now)
     }
 

@@ -4,7 +4,7 @@
 use crate::{
     evidence::{Claim, Evidence, Signal, Witness},
     lease::Heartbeat,
-    ledger::Closed,
+    ledger::Noted,
     policy::Policy,
     runner::{Runner, RunnerId},
     seen::{Beacons, RegistrationSeen, Seen},
@@ -163,9 +163,12 @@ pub struct Memory {
     /// queue for this runner, and not be shown yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pending: Option<(u64, Instant)>,
+    /// The job of the ledger that was open at the last look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open: Option<Noted>,
     /// Jobs of the ledger that another witness closed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    closed: Vec<Closed>,
+    closed: Vec<Noted>,
 }
 
 impl Memory {
@@ -238,8 +241,9 @@ impl Memory {
         self.pending = queued.or(self
             .pending
             .filter(|&(id, _)| !seen.jobs.shows_elsewhere(id)));
+        self.open = seen.ledger.open;
         self.closed.extend_from_slice(&seen.ledger.newly_closed);
-        let over = |closed: &Closed| now < after(closed.at, crate::ledger::LONGEST_JOB);
+        let over = |closed: &Noted| now < after(closed.at, crate::ledger::LONGEST_JOB);
         self.closed.retain(over);
         let surplus = self.closed.len().saturating_sub(CLOSED);
         self.closed.drain(..surplus);
@@ -366,8 +370,12 @@ impl Memory {
         self.occupied
     }
 
-    pub(crate) fn closed(&self) -> &[Closed] {
+    pub(crate) fn closed(&self) -> &[Noted] {
         &self.closed
+    }
+
+    pub(crate) fn open(&self) -> Option<Noted> {
+        self.open
     }
 
     pub(crate) fn first_readable(&self) -> Option<Instant> {

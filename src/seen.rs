@@ -152,12 +152,20 @@ impl<'e> Seen<'e> {
             jobs: &jobs,
             beacons,
             closed: memory.closed(),
+            open: memory.open(),
         };
-        for evidence in evidence.iter().filter(|_| roll.asked(Witness::Webhooks)) {
-            if let Signal::Webhooks(told) = &evidence.signal {
-                ledger.read(told, &others, now, policy);
-            }
+        // Most looks have no ledger and no open job: they ask for no more.
+        let ledgers = || {
+            let asked = evidence.iter().filter(|_| roll.asked(Witness::Webhooks));
+            asked.filter_map(|evidence| match &evidence.signal {
+                Signal::Webhooks(ledger) => Some(ledger),
+                _ => None,
+            })
+        };
+        for told in ledgers() {
+            ledger.read(told, &others, now, policy);
         }
+        ledger.recall(ledgers(), &others, now, policy);
         Self {
             registration,
             jobs,

@@ -521,6 +521,51 @@ fn every_runner_that_a_webhook_named_is_held() {
 }
 
 #[test]
+fn an_open_webhook_job_is_not_lost_with_the_ledger() {
+    let mut ledger = Ledger::default();
+    ledger.receive(Delivery {
+        action: Action::InProgress,
+        job_id: 9,
+        attempt: 1,
+        runner: Some(RunnerRef::named("r-1")),
+        labels: Vec::new(),
+        received_at: at(0),
+    });
+    let mut watched = Watched::new();
+    let online = |second| registered(second, false, Status::Online);
+    let told = |second, ledger: &Ledger| {
+        Evidence::new("webhooks", at(second), Signal::Webhooks(ledger.clone()))
+    };
+    let _ = watched.look(0, [online(0), no_jobs(0), told(0, &ledger)]);
+    for (second, lost) in [
+        (60, Vec::new()),
+        (120, vec![told(120, &Ledger::default())]),
+        (299, Vec::new()),
+    ] {
+        let decision = watched.look(
+            second,
+            [online(second), no_jobs(second)].into_iter().chain(lost),
+        );
+        assert!(
+            holds_for(&decision, HoldCode::WebhookJobOpen),
+            "{}",
+            decision.explain()
+        );
+    }
+    // A complete view that lacks it closes it, as ever.
+    let decision = watched.look(300, [online(300), no_jobs(300)]);
+    assert!(
+        !holds_for(&decision, HoldCode::WebhookJobOpen),
+        "{}",
+        decision.explain()
+    );
+    assert!(matches!(
+        watched.look(600, [online(600), no_jobs(600)]),
+        Decision::Terminate(_)
+    ));
+}
+
+#[test]
 fn a_worker_that_came_after_the_job_is_not_wedged() {
     let mut watched = Watched::new();
     let finished = Report::Finished {

@@ -31,8 +31,8 @@ impl Rule for Jobs {
                 look.after_grace(),
             ));
         }
-        if let Some((job, opened_at)) = ledger.open {
-            let cause = Cause::WebhookJobOpen(job.id, opened_at);
+        if let Some(open) = ledger.open {
+            let cause = Cause::WebhookJobOpen(open.id, open.at);
             return Finding::Hold(HoldReason::new(cause, look.after_grace()));
         }
         if seen.roll.unheard(Witness::Webhooks) {
