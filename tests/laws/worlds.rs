@@ -26,7 +26,10 @@ pub(crate) enum Word {
     /// Reports of the beacon, each so many seconds before the look, the oldest first.
     Lease(Vec<(Second, Report)>),
     NeverHeard,
+    /// Deliveries about one job, each so many seconds before the look.
     Webhooks(Vec<(Second, Action)>),
+    /// A job that no other word speaks of was opened so many seconds before the look.
+    Opened(Second),
     Fleet(FleetReport),
     Own(Claim),
     Pinned(Option<Second>),
@@ -80,20 +83,8 @@ fn spoken(word: &Word, now: DateTime<Utc>) -> Evidence {
             Evidence::lease(heartbeat, now)
         }
         Word::NeverHeard => Evidence::lease(None, now),
-        Word::Webhooks(deliveries) => {
-            let mut ledger = Ledger::default();
-            for (seconds, action) in deliveries {
-                ledger.receive(Delivery {
-                    action: *action,
-                    job_id: 7,
-                    attempt: 1,
-                    runner: Some(RunnerRef::named("r-1")),
-                    labels: Vec::new(),
-                    received_at: ago(*seconds),
-                });
-            }
-            Evidence::new("webhooks", now, Signal::Webhooks(ledger))
-        }
+        Word::Opened(seconds) => told(8, &[(*seconds, Action::InProgress)], now),
+        Word::Webhooks(deliveries) => told(7, deliveries, now),
         Word::Fleet(report) => Evidence::new("fleet", now, Signal::Fleet(report.clone())),
         Word::Own(claim) => Evidence::new(
             "own",
@@ -118,6 +109,22 @@ fn spoken(word: &Word, now: DateTime<Utc>) -> Evidence {
             ..spoken(word, now)
         },
     }
+}
+
+/// What webhooks told of one job of this runner.
+fn told(job_id: u64, deliveries: &[(Second, Action)], now: DateTime<Utc>) -> Evidence {
+    let mut ledger = Ledger::default();
+    for (seconds, action) in deliveries {
+        ledger.receive(Delivery {
+            action: *action,
+            job_id,
+            attempt: 1,
+            runner: Some(RunnerRef::named("r-1")),
+            labels: Vec::new(),
+            received_at: now - TimeDelta::seconds(*seconds),
+        });
+    }
+    Evidence::new("webhooks", now, Signal::Webhooks(ledger))
 }
 
 pub(crate) fn job(id: u64, status: JobStatus, runner: Option<&str>) -> Job {
