@@ -125,9 +125,9 @@ pub(crate) enum Missing {
 /// What is the matter, with what the sentence names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cause {
-    Busy,
+    Busy(Instant),
     RegistrationUnreadable(Missing),
-    JobInProgress(u64),
+    JobInProgress(u64, Instant),
     WebhookJobOpen(u64, Instant),
     JobPending(u64, Instant),
     JobsUnreadable(Missing),
@@ -218,9 +218,9 @@ impl HoldReason {
     #[must_use]
     pub fn code(&self) -> HoldCode {
         match &self.cause {
-            Cause::Busy => HoldCode::Busy,
+            Cause::Busy(_) => HoldCode::Busy,
             Cause::RegistrationUnreadable(_) => HoldCode::RegistrationUnreadable,
-            Cause::JobInProgress(_) => HoldCode::JobInProgress,
+            Cause::JobInProgress(..) => HoldCode::JobInProgress,
             Cause::WebhookJobOpen(..) => HoldCode::WebhookJobOpen,
             Cause::JobPending(..) => HoldCode::JobPending,
             Cause::JobsUnreadable(_) => HoldCode::JobsUnreadable,
@@ -269,9 +269,11 @@ impl HoldReason {
 impl fmt::Display for HoldReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::Busy => f.write_str("GitHub says busy: true"),
+            Cause::Busy(at) => write!(f, "GitHub said busy: true at {}", At(*at)),
             Cause::RegistrationUnreadable(missing) => write!(f, "the registration could not be read: {missing}"),
-            Cause::JobInProgress(job) => write!(f, "job {job} is in progress on this runner"),
+            Cause::JobInProgress(job, at) => {
+                write!(f, "job {job} was in progress on this runner at {}", At(*at))
+            }
             Cause::WebhookJobOpen(job, at) => {
                 write!(f, "a webhook of {} opened job {job} on this runner, and nothing has closed it", At(*at))
             }

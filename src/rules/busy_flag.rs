@@ -28,7 +28,7 @@ impl Rule for BusyFlag {
         match look.seen.registration {
             RegistrationSeen::Registered { busy: false, .. } => Finding::Clear,
             RegistrationSeen::Registered { busy: true, .. } => {
-                Finding::Hold(HoldReason::new(Cause::Busy, look.after_grace()))
+                Finding::Hold(HoldReason::new(Cause::Busy(look.now), look.after_grace()))
             }
             RegistrationSeen::Absent { .. } | RegistrationSeen::Unreadable => {
                 look.unheard(Witness::Registration, Cause::RegistrationUnreadable)

@@ -27,7 +27,7 @@ impl Rule for Jobs {
         let (jobs, ledger) = (&seen.jobs, &seen.ledger);
         if let Some(job) = jobs.running {
             return Finding::Hold(HoldReason::new(
-                Cause::JobInProgress(job.id),
+                Cause::JobInProgress(job.id, look.now),
                 look.after_grace(),
             ));
         }
