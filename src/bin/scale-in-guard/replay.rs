@@ -22,7 +22,8 @@ use std::{
 #[derive(Args)]
 #[command(after_help = "\
 Exit status: 0 with no kill and every expectation met, 1 otherwise, 2 for a scenario that does not
-parse (the other files, and the other lines of standard input, are still played) or for wrong usage.
+parse (the other files, and the other lines of standard input, are still played), for a file that
+cannot be read or written, or for wrong usage.
 
 Examples:
   scale-in-guard replay tests/scenarios/desync-incident-2.json
