@@ -88,7 +88,7 @@ impl Engine {
     ) -> Decision {
         let policy = &*self.policy;
         let registration = RegistrationSeen::read(&evidence, now, policy);
-        memory.identify(runner, registration.id(), now);
+        memory.identify(runner, registration.id(), now, policy);
         let seen = Seen::read(runner, registration, &evidence, memory, now, policy);
         memory.observe(runner, &seen, &evidence, now, policy);
         let mut look = Look {

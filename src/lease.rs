@@ -137,7 +137,8 @@ pub struct Heartbeat {
     pub leases: Vec<JobLease>,
     /// Since when it has been heard without a break.
     pub watched_since: Instant,
-    /// Since when every report has spoken of a worker process.
+    /// Since when a worker process has been there: since the first report of one after the last
+    /// report of listening.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_since: Option<Instant>,
     /// The latest report of a job, of its end, or of a worker process.

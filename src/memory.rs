@@ -112,7 +112,8 @@ pub struct Memory {
     /// The number that the autoscaler gave. Another one is another incarnation.
     #[serde(skip_serializing_if = "Option::is_none")]
     given_id: Option<RunnerId>,
-    /// When the instance was launched, as last given. Another instant is another incarnation.
+    /// When the instance was launched, as last given. An instant more than 10 s from it is another
+    /// incarnation.
     #[serde(skip_serializing_if = "Option::is_none")]
     launched_at: Option<Instant>,
     /// The first look that could tell whether the runner is registered.
@@ -290,7 +291,13 @@ impl Memory {
     }
 
     /// Empties the memory when it is about another incarnation: another number, or another launch.
-    pub(crate) fn identify(&mut self, runner: &Runner, seen: Option<RunnerId>, now: Instant) {
+    pub(crate) fn identify(
+        &mut self,
+        runner: &Runner,
+        seen: Option<RunnerId>,
+        now: Instant,
+        policy: &Policy,
+    ) {
         fn differ<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
             matches!((a, b), (Some(a), Some(b)) if a != b)
         }
@@ -301,7 +308,7 @@ impl Memory {
         if differ(self.id, seen) || differ(self.given_id, runner.id) || relaunched {
             *self = Self::default();
         }
-        self.no_later_than(now);
+        self.no_later_than(now, policy);
         self.id = seen.or(self.id);
         self.given_id = runner.id.or(self.given_id);
         self.launched_at = runner.launched_at.or(self.launched_at);
@@ -309,8 +316,14 @@ impl Memory {
 
     /// Forgets what lies ahead of `now`: an earlier look was made by a clock that was ahead. What it
     /// said *occupied* counts as said now, and the windows that it began start anew.
-    fn no_later_than(&mut self, now: Instant) {
+    fn no_later_than(&mut self, now: Instant, policy: &Policy) {
         self.occupied.no_later_than(now);
+        let longest = after(after(now, policy.silence_limit()), policy.max_clock_skew);
+        self.lease_until = self.lease_until.map(|until| until.min(longest));
+        self.pending = self.pending.map(|(id, since)| (id, since.min(now)));
+        for noted in self.open.iter_mut().chain(&mut self.closed) {
+            noted.at = noted.at.min(now);
+        }
         for at in [
             &mut self.first_look,
             &mut self.first_readable,

@@ -620,6 +620,47 @@ fn a_clock_that_was_ahead_leaves_no_hold_for_ever() {
 }
 
 #[test]
+fn nothing_that_a_clock_ahead_remembered_holds_for_long() {
+    let year = 365 * 86_400;
+    let mut ledger = Ledger::default();
+    ledger.receive(Delivery {
+        action: Action::InProgress,
+        job_id: 9,
+        attempt: 1,
+        runner: Some(RunnerRef::named("r-1")),
+        labels: Vec::new(),
+        received_at: at(year),
+    });
+    let job = Job {
+        changed_at: Some(at(year)),
+        ..Job::new(5, JobStatus::Queued, None)
+    };
+    let live = beacon([(year, renewed(year))]);
+    let told = [
+        Evidence::new("webhooks", at(year), Signal::Webhooks(ledger)),
+        queued(year, job, true),
+        lease(year, &live),
+    ];
+    for word in told {
+        let mut watched = Watched::new();
+        let _ = watched.look(year, [registered(year, true, Status::Online), word]);
+        let mut decision = None;
+        for second in (0..=7_200).step_by(300) {
+            decision = Some(watched.look(
+                second,
+                [registered(second, false, Status::Online), no_jobs(second)],
+            ));
+        }
+        let decision = decision.expect("a look");
+        assert!(
+            matches!(decision, Decision::Terminate(_)),
+            "{}",
+            decision.explain()
+        );
+    }
+}
+
+#[test]
 fn two_accounts_of_one_launch_are_one_runner() {
     let mut watched = Watched::new();
     let vacant = |second| [registered(second, false, Status::Online), no_jobs(second)];
