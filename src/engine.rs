@@ -168,8 +168,8 @@ fn claims(seen: &Seen<'_>, now: Instant, policy: &Policy) -> Claims {
         (None, false) => Claim::Unknown,
     };
     let occupied = |beacon: &Heartbeat| {
-        let job = beacon.unfinished().is_some() || beacon.worker_since.is_some();
-        beacon.live_lease(now).is_some() || (job && beacon.is_alive(now, policy))
+        let job = beacon.leaves_job() && beacon.is_alive(now, policy);
+        beacon.live_lease(now).is_some() || job
     };
     let lease = match seen.beacons.attests_vacancy_since {
         _ if seen.beacons.heard().any(occupied) => Claim::Occupied,

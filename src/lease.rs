@@ -343,6 +343,11 @@ impl Heartbeat {
         self.open_leases().next()
     }
 
+    /// Whether its last word leaves a job that was not reported over, or a worker process.
+    pub(crate) fn leaves_job(&self) -> bool {
+        self.unfinished().is_some() || self.worker_since.is_some()
+    }
+
     /// Whether the beacon has been heard within [`Policy::beacon_ttl`].
     #[must_use]
     pub fn is_alive(&self, now: Instant, policy: &Policy) -> bool {

@@ -270,9 +270,8 @@ impl Others<'_> {
             .launched_at
             .is_some_and(|launch| told_at < launch);
         job.runners.iter().any(|named| {
-            let same_id =
-                named.id.is_some() && (named.id == self.runner.id || named.id == self.seen_id);
-            named.names(self.runner, self.seen_id) && (same_id || !earlier)
+            let numbered = named.numbers(self.runner, self.seen_id);
+            numbered || (!earlier && named.names(self.runner, self.seen_id))
         })
     }
 

@@ -183,7 +183,7 @@ impl Memory {
         now: Instant,
         policy: &Policy,
     ) {
-        let kept = after(now, -policy.observation_gap());
+        let kept = policy.kept_since(now);
         self.first_look.get_or_insert(now);
         if seen.registration.is_readable() {
             self.first_readable.get_or_insert(now);
@@ -264,10 +264,7 @@ impl Memory {
             }
         }
         if !beacons.unreadable && beacons.heard().next().is_some() {
-            let left = |heartbeat: &Heartbeat| {
-                heartbeat.unfinished().is_some() || heartbeat.worker_since.is_some()
-            };
-            self.job_left = beacons.heard().any(left);
+            self.job_left = beacons.heard().any(Heartbeat::leaves_job);
         }
         if let Some(lease) = beacons.live_lease {
             self.lease_until = latest(self.lease_until, Some(lease.until));
@@ -391,8 +388,9 @@ impl Memory {
         self.open
     }
 
-    pub(crate) fn first_readable(&self) -> Option<Instant> {
-        self.first_readable
+    /// Whether our first look that could tell came after the deadline, or none did.
+    pub(crate) fn met_too_late(&self, deadline: Instant) -> bool {
+        self.first_readable.is_none_or(|first| first >= deadline)
     }
 
     pub(crate) fn beacon_heard_at(&self) -> Option<Instant> {

@@ -1,5 +1,6 @@
 //! The policy: how long things are waited for, and what counts as corroboration.
 
+use crate::time::{Instant, after};
 use chrono::TimeDelta;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -292,6 +293,11 @@ impl Policy {
     pub fn observation_gap(&self) -> TimeDelta {
         self.max_observation_gap
             .unwrap_or_else(|| TimeDelta::minutes(10).max(sum(self.grace, self.grace)))
+    }
+
+    /// Since when a run of looks must have been prolonged not to be broken at `now`.
+    pub(crate) fn kept_since(&self, now: Instant) -> Instant {
+        after(now, -self.observation_gap())
     }
 
     /// How long after a beacon's last word a job that it knew of can still be running.

@@ -284,12 +284,16 @@ impl RunnerRef {
         }
     }
 
+    /// Whether this is the runner's number.
+    pub(crate) fn numbers(&self, runner: &Runner, seen: Option<RunnerId>) -> bool {
+        self.id.is_some() && (self.id == runner.id || self.id == seen)
+    }
+
     /// Whether this names the runner: by its number (the one the autoscaler gave or the one its
     /// registration shows), else by its exact name. Either is enough: a runner may have been
     /// registered anew under its name, and a first renewal may rename it (`JobDispatcher.cs`).
     pub(crate) fn names(&self, runner: &Runner, seen: Option<RunnerId>) -> bool {
-        let by_id = self.id.is_some() && (self.id == runner.id || self.id == seen);
-        by_id || self.name.as_deref() == Some(runner.name.as_str())
+        self.numbers(runner, seen) || self.name.as_deref() == Some(runner.name.as_str())
     }
 }
 

@@ -194,9 +194,7 @@ impl Situation {
             before_deadline: now < deadline,
             registered_before: memory.last_registered().is_some(),
             ever_seen: memory.ever_seen(),
-            met_too_late: memory
-                .first_readable()
-                .is_none_or(|first| first >= deadline),
+            met_too_late: memory.met_too_late(deadline),
             absent_twice: Run::has_lasted(memory.absent(), now, ABSENCE_CONFIRMED_AFTER),
             overdue_twice: Run::has_lasted(memory.overdue(), now, policy.min_age),
             scope_is_ours,
@@ -278,7 +276,7 @@ impl Memory {
     fn jobs_clear_at(&self, seen: &Seen<'_>, now: Instant, policy: &Policy) -> Option<Instant> {
         let busy_elsewhere = seen.jobs.running.is_some() || seen.ledger.open.is_some();
         let clear = self.jobs_clear()?;
-        let kept = after(now, -policy.observation_gap());
+        let kept = policy.kept_since(now);
         let holds = seen.jobs.is_complete() && !busy_elsewhere && clear.last >= kept;
         holds.then_some(clear.since)
     }

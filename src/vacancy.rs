@@ -4,7 +4,7 @@ use crate::{
     memory::Run,
     rules::{Look, busy_flag::BusyFlag, corroboration::Corroborated, jobs::Jobs, lease::Lease},
     stage::Stage,
-    time::{Instant, after, latest},
+    time::{Instant, latest},
 };
 
 /// What one look makes of the vacancy.
@@ -33,7 +33,7 @@ pub(crate) fn assess(look: &Look<'_>) -> Vacancy {
         stage,
         ..
     } = *look;
-    let kept = after(now, -policy.observation_gap());
+    let kept = policy.kept_since(now);
     let is_vacant = seen.registration.is_readable()
         && !look.holds(&BusyFlag)
         && !look.holds(&Jobs)

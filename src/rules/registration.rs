@@ -78,10 +78,7 @@ fn unconfirmed(look: &Look<'_>) -> (Unconfirmed, Option<crate::time::Instant>) {
     };
     let departed_at = after(absent.since, ABSENCE_CONFIRMED_AFTER);
     let deadline = memory.deadline(look.runner, now, policy);
-    let met_too_late = memory
-        .first_readable()
-        .is_none_or(|first| first >= deadline);
-    if memory.ever_seen() || met_too_late {
+    if memory.ever_seen() || memory.met_too_late(deadline) {
         return (Unconfirmed::SecondLook, Some(departed_at));
     }
     if !scope_is_ours {
