@@ -2,7 +2,7 @@
 
 use crate::{
     evidence::{Claim, Evidence, Witness},
-    hold::HoldReason,
+    hold::{Cause, HoldCode, HoldReason},
     permit::Permit,
     rules::Finding,
     runner::Runner,
@@ -227,6 +227,37 @@ impl Claims {
 }
 
 impl Decision {
+    /// The same decision without its permit, as shadow mode answers: a hold for
+    /// [`shadow_mode`](crate::HoldCode::ShadowMode) and nothing else. A hold stays as it is.
+    pub fn in_shadow(self) -> Self {
+        match self {
+            Self::Terminate(permit) => {
+                let reason = HoldReason::new(Cause::ShadowMode(permit.basis()), None);
+                let mut assessment = permit.into_assessment();
+                assessment.findings.push(RuleFinding {
+                    rule: "shadow",
+                    witnesses: &[],
+                    finding: Finding::Hold(reason),
+                });
+                Self::Hold(Hold {
+                    retry_at: None,
+                    assessment,
+                })
+            }
+            hold => hold,
+        }
+    }
+
+    /// What the decision would be outside shadow mode. It is no permit.
+    pub fn outside_shadow(&self) -> Verdict {
+        let mut reasons = self.reasons();
+        match (reasons.next(), reasons.next()) {
+            (None, _) => Verdict::Terminate,
+            (Some(only), None) if only.code() == HoldCode::ShadowMode => Verdict::Terminate,
+            _ => Verdict::Hold,
+        }
+    }
+
     /// What the decision rests on.
     pub fn assessment(&self) -> &Assessment {
         match self {

@@ -28,6 +28,9 @@ pub enum Witness {
     Fleet,
     /// A witness of the user's own, or an operator.
     Own,
+    /// What earlier looks left. It is given to the core beside the evidence; it is a witness only when
+    /// it could not be read or written.
+    Memory,
 }
 
 impl Witness {
@@ -41,6 +44,7 @@ impl Witness {
             Self::Webhooks => "webhooks",
             Self::Fleet => "fleet",
             Self::Own => "own",
+            Self::Memory => "memory",
         }
     }
 }
@@ -101,6 +105,9 @@ pub enum Registration {
         busy: bool,
         /// Whether it is connected.
         status: Status,
+        /// Its labels, as GitHub shows them. Empty means unknown.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        labels: Vec<Arc<str>>,
     },
     /// GitHub answered that there is no such runner.
     Absent {
@@ -131,6 +138,7 @@ impl Registration {
             id: None,
             busy,
             status,
+            labels: Vec::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Why a runner must stay: every reason, its stable code, its sentence, and what ends it.
 
 use crate::{
+    decision::Basis,
     lease::HostJob,
     policy::Corroboration,
     seen::Unheard,
@@ -94,6 +95,10 @@ hold_codes! {
     BeaconsSilent = "beacons_silent", "They speak again; 24 hours at the latest, or an operator says otherwise.";
     /// What is known of the fleet could not be read, or was read too long ago.
     FleetUnreadable = "fleet_unreadable", "A read that answers. If none ever does, the operator mends it.";
+    /// The memory of earlier looks could not be read or written.
+    MemoryUnreadable = "memory_unreadable", "A store that answers. A record or file that is lost or corrupt is begun anew at the same look, and every window with it. If the store never answers, the operator mends it.";
+    /// The guard is in shadow mode: it would have given a permit, and gives none.
+    ShadowMode = "shadow_mode", "The operator takes the guard out of shadow mode.";
     /// A rule of the user's own holds; the reason carries the rule's own code.
     Custom = "custom", "That rule stops holding; its author says when.";
 }
@@ -158,6 +163,8 @@ pub(crate) enum Cause {
     PermitBudgetSpent,
     BeaconsSilent(Instant),
     FleetUnreadable(Missing),
+    MemoryUnreadable(Missing),
+    ShadowMode(Basis),
     Custom(Arc<str>, Arc<str>),
 }
 
@@ -245,6 +252,8 @@ impl HoldReason {
             Cause::PermitBudgetSpent => HoldCode::PermitBudgetSpent,
             Cause::BeaconsSilent(_) => HoldCode::BeaconsSilent,
             Cause::FleetUnreadable(_) => HoldCode::FleetUnreadable,
+            Cause::MemoryUnreadable(_) => HoldCode::MemoryUnreadable,
+            Cause::ShadowMode(_) => HoldCode::ShadowMode,
             Cause::Custom(..) => HoldCode::Custom,
         }
     }
@@ -338,6 +347,10 @@ impl fmt::Display for HoldReason {
             Cause::PermitBudgetSpent => f.write_str("this sweep has handed out all the permits it may"),
             Cause::BeaconsSilent(since) => write!(f, "most beacons have been silent since {}", At(*since)),
             Cause::FleetUnreadable(missing) => write!(f, "the state of the fleet could not be read: {missing}"),
+            Cause::MemoryUnreadable(missing) => write!(f, "the memory of earlier looks: {missing}"),
+            Cause::ShadowMode(basis) => {
+                write!(f, "in shadow mode; outside it this would be a permit: {basis}")
+            }
             Cause::Custom(_, message) => f.write_str(message),
         }
     }

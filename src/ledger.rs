@@ -6,7 +6,7 @@ use crate::{
     lease::Heartbeat,
     policy::Policy,
     runner::{Runner, RunnerId, RunnerRef},
-    seen::{Beacons, JobsSeen},
+    seen::{Beacons, JobsSeen, Labels},
     time::{Instant, after, age, latest},
 };
 use chrono::TimeDelta;
@@ -170,6 +170,7 @@ pub(crate) struct LedgerSeen<'e> {
 /// Who else is asked whether a job of the ledger is over.
 pub(crate) struct Others<'a> {
     pub(crate) runner: &'a Runner,
+    pub(crate) labels: Labels<'a>,
     pub(crate) seen_id: Option<RunnerId>,
     pub(crate) jobs: &'a JobsSeen<'a>,
     pub(crate) beacons: Beacons<'a>,
@@ -193,7 +194,7 @@ impl<'e> LedgerSeen<'e> {
                     .queued_at
                     .filter(|&queued_at| age(now, queued_at) < policy.job_pending);
                 if let Some(queued_at) = pending
-                    && others.runner.could_take(&job.labels)
+                    && others.labels.fit(&job.labels)
                     && self.pending.is_none_or(|(_, known)| known < queued_at)
                 {
                     self.pending = Some((job, queued_at));

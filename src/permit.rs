@@ -100,6 +100,11 @@ impl Permit {
         &self.assessment
     }
 
+    /// What the permit rests on, without the permit.
+    pub(crate) fn into_assessment(self) -> Assessment {
+        self.assessment
+    }
+
     /// Turns the permit into the right to call terminate now, once.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ pub(crate) mod fleet;
 pub(crate) mod grace;
 pub(crate) mod jobs;
 pub(crate) mod lease;
+pub(crate) mod memory;
 pub(crate) mod objection;
 pub(crate) mod registration;
 
@@ -124,12 +125,13 @@ pub(crate) static WITNESSES: [&dyn Rule; 4] = [
 ];
 
 /// The other rules that every engine has.
-pub(crate) static OTHERS: [&dyn Rule; 5] = [
+pub(crate) static OTHERS: [&dyn Rule; 6] = [
     &grace::Grace,
     &age::Age,
     &registration::RegistrationSettled,
     &objection::Objections,
     &fleet::Fleet,
+    &memory::MemoryKept,
 ];
 
 /// Everything there is to know at one look: what the rules judge.

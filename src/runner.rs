@@ -133,7 +133,17 @@ impl FromStr for Scope {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let part = |what, name| checked(what, name, |c| c == '/' || c.is_whitespace());
+        let part = |what, name| {
+            let part = checked(what, name, |c| c == '/' || c.is_whitespace())?;
+            // A dot segment would lead out of its place in a URL's path.
+            match &*part {
+                "." | ".." => Err(NameError::Character {
+                    what,
+                    character: '.',
+                }),
+                _ => Ok(part),
+            }
+        };
         let no_scope = || NameError::Scope(text.chars().take(NAME_BYTES).collect());
         match text.split_once(':') {
             Some(("repo", path)) => {
@@ -198,7 +208,8 @@ pub struct Runner {
     /// deadline runs from our first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launched_at: Option<Instant>,
-    /// Its labels. Empty means unknown: then any queued job could be on its way to it.
+    /// Its labels. Empty means unknown: then those of its registration count, and where they are
+    /// unknown too, any queued job could be on its way to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<Arc<str>>,
     /// Whether it takes one job and goes. It changes no rule; it is carried for the reader.
@@ -243,17 +254,13 @@ impl Runner {
         self.labels = labels.into_iter().map(Into::into).collect();
         self
     }
+}
 
-    /// Whether a job that asks for `wanted` could be sent here. GitHub compares labels without
-    /// regard to case. Unknown labels on either side mean that it could.
-    pub(crate) fn could_take(&self, wanted: &[Arc<str>]) -> bool {
-        self.labels.is_empty()
-            || wanted.iter().all(|want| {
-                self.labels
-                    .iter()
-                    .any(|have| have.eq_ignore_ascii_case(want))
-            })
-    }
+/// Whether a runner with the labels `have` could be sent a job that asks for `wanted`. GitHub compares
+/// labels without regard to case.
+pub(crate) fn fits(have: &[Arc<str>], wanted: &[Arc<str>]) -> bool {
+    let has = |want: &Arc<str>| have.iter().any(|have| have.eq_ignore_ascii_case(want));
+    wanted.iter().all(has)
 }
 
 /// The runner that a job names, as GitHub wrote it down.
@@ -321,6 +328,9 @@ mod tests {
             "org:a/b",
             "team:x",
             "Repo:a/b",
+            "org:..",
+            "repo:./x",
+            "repo:acme/..",
         ] {
             assert!(text.parse::<Scope>().is_err(), "{text}");
         }
@@ -336,20 +346,15 @@ mod tests {
 
     #[test]
     fn labels_decide_what_could_be_sent_here() {
-        let bare = Runner::new("r", "org:acme").unwrap();
-        let linux = bare.clone().with_labels(["self-hosted", "Linux"]);
-        let wants =
+        let labels =
             |labels: &[&str]| -> Vec<Arc<str>> { labels.iter().map(|&l| l.into()).collect() };
+        let linux = labels(&["self-hosted", "Linux"]);
         assert!(
-            bare.could_take(&wants(&["gpu"])),
-            "unknown labels could take any job"
-        );
-        assert!(
-            linux.could_take(&wants(&[])),
+            fits(&linux, &labels(&[])),
             "a job of unknown labels could go anywhere"
         );
-        assert!(linux.could_take(&wants(&["linux"])));
-        assert!(!linux.could_take(&wants(&["linux", "gpu"])));
+        assert!(fits(&linux, &labels(&["linux"])));
+        assert!(!fits(&linux, &labels(&["linux", "gpu"])));
     }
 
     #[test]

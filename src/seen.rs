@@ -7,9 +7,10 @@ use crate::{
     ledger::{LedgerSeen, Others},
     memory::Memory,
     policy::Policy,
-    runner::{Runner, RunnerId},
+    runner::{Runner, RunnerId, fits},
     time::{Instant, age},
 };
+use std::sync::Arc;
 
 /// Everything the witnesses say at one look.
 #[derive(Debug)]
@@ -148,6 +149,7 @@ impl<'e> Seen<'e> {
         let mut ledger = LedgerSeen::default();
         let others = Others {
             runner,
+            labels: Labels::read(runner, evidence, recent),
             seen_id,
             jobs: &jobs,
             beacons,
@@ -177,6 +179,47 @@ impl<'e> Seen<'e> {
     }
 }
 
+/// The labels that a runner is known to have: those given for it, and those of its registration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Labels<'e> {
+    given: &'e [Arc<str>],
+    evidence: &'e [Evidence],
+    recent: Recent,
+}
+
+impl<'e> Labels<'e> {
+    fn read(runner: &'e Runner, evidence: &'e [Evidence], recent: Recent) -> Self {
+        Self {
+            given: &runner.labels,
+            evidence,
+            recent,
+        }
+    }
+
+    /// Whether a job that asks for `wanted` could be sent here: by any account of the labels, or
+    /// where nobody knows them.
+    pub(crate) fn fit(self, wanted: &[Arc<str>]) -> bool {
+        let registered = self
+            .evidence
+            .iter()
+            .filter_map(|evidence| match &evidence.signal {
+                Signal::Registration(Registration::Registered { labels, .. })
+                    if self.recent.holds(evidence) =>
+                {
+                    Some(&**labels)
+                }
+                _ => None,
+            });
+        let mut known = registered
+            .chain([self.given])
+            .filter(|have| !have.is_empty());
+        match known.next() {
+            None => true,
+            Some(first) => fits(first, wanted) || known.any(|have| fits(have, wanted)),
+        }
+    }
+}
+
 impl RegistrationSeen {
     pub(crate) fn read(evidence: &[Evidence], now: Instant, policy: &Policy) -> Self {
         let recent = Recent::at(now, policy);
@@ -189,7 +232,9 @@ impl RegistrationSeen {
                     let fresh = recent.holds(evidence);
                     failed |= !fresh;
                     match *said {
-                        Registration::Registered { id, busy, status } if fresh => {
+                        Registration::Registered {
+                            id, busy, status, ..
+                        } if fresh => {
                             let offline = status == Status::Offline;
                             let (ids, was_busy, was_offline) =
                                 registered.unwrap_or((None, false, true));
@@ -243,6 +288,7 @@ impl<'e> JobsSeen<'e> {
         policy: &Policy,
     ) -> Self {
         let recent = Recent::at(now, policy);
+        let labels = Labels::read(runner, evidence, recent);
         let mut seen = Self {
             asked: 0,
             read: 0,
@@ -266,7 +312,7 @@ impl<'e> JobsSeen<'e> {
                         );
                     }
                     for job in &view.jobs {
-                        seen.job(runner, seen_id, job, now, policy);
+                        seen.job(runner, labels, seen_id, job, now, policy);
                     }
                 }
                 Signal::Failed(failure) if failure.witness == Witness::Jobs => seen.asked += 1,
@@ -279,6 +325,7 @@ impl<'e> JobsSeen<'e> {
     fn job(
         &mut self,
         runner: &Runner,
+        labels: Labels<'_>,
         seen_id: Option<RunnerId>,
         job: &'e Job,
         now: Instant,
@@ -298,7 +345,7 @@ impl<'e> JobsSeen<'e> {
             // What a queued job says of its runner means nothing; and one that is in progress
             // without a runner is on its way to one.
             JobStatus::Queued | JobStatus::InProgress | JobStatus::Other
-                if ours || runner.could_take(&job.labels) && !job.is_elsewhere() =>
+                if ours || labels.fit(&job.labels) && !job.is_elsewhere() =>
             {
                 let changed_at = job.changed_at.unwrap_or(now);
                 if age(now, changed_at) < policy.job_pending

@@ -376,6 +376,7 @@ fn a_number_that_the_registration_shows_is_not_forgotten_for_one_failed_read() {
                 id,
                 busy,
                 status: Status::Online,
+                labels: vec![],
             },
             at(second),
         )

@@ -172,7 +172,16 @@ impl<'s> Scripted<'s> {
             }
             ScriptedRegistration::Registered { busy, status, .. } => {
                 let id = Some(id.unwrap_or(UNGIVEN_ID));
-                Evidence::registration(Registration::Registered { id, busy, status }, now)
+                let labels = Vec::new();
+                Evidence::registration(
+                    Registration::Registered {
+                        id,
+                        busy,
+                        status,
+                        labels,
+                    },
+                    now,
+                )
             }
             ScriptedRegistration::Absent => Evidence::registration(Registration::absent(), now),
             ScriptedRegistration::Error(error) => {

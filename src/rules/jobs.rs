@@ -66,7 +66,7 @@ impl Rule for Jobs {
 #[cfg(test)]
 mod tests {
     use crate::{
-        evidence::{Evidence, Job, JobStatus, Witness},
+        evidence::{Evidence, Job, JobStatus, Registration, Status, Witness},
         hold::HoldCode::{
             JobInProgress, JobPending, JobsUnreadable, WebhookJobOpen, WebhooksUnreadable,
         },
@@ -127,6 +127,50 @@ mod tests {
                 let case = case.clone().instead(evidence);
                 assert_eq!(case.found("jobs"), found, "{row}: {stage}");
             }
+        }
+    }
+
+    #[test]
+    fn the_labels_of_its_registration_decide_where_none_were_given() {
+        let registered = |labels: &[&str]| {
+            let registered = Registration::Registered {
+                id: None,
+                busy: false,
+                status: Status::Online,
+                labels: labels.iter().map(|&label| label.into()).collect(),
+            };
+            Evidence::registration(registered, at(0))
+        };
+        let gpu = || view(true, [queued(0, "gpu")], 0);
+        let pending = until(JobPending, 90);
+        for (row, case, found) in [
+            (
+                "nobody knows",
+                Case::once([registered(&[]), gpu()]),
+                pending,
+            ),
+            (
+                "it lacks gpu",
+                Case::once([registered(&["Linux"]), gpu()]),
+                Clear,
+            ),
+            (
+                "it has gpu",
+                Case::once([registered(&["GPU"]), gpu()]),
+                pending,
+            ),
+            (
+                "given, it lacks gpu",
+                labelled([registered(&[]), gpu()]),
+                Clear,
+            ),
+            (
+                "one account has gpu",
+                labelled([registered(&["gpu"]), gpu()]),
+                pending,
+            ),
+        ] {
+            assert_eq!(case.found("jobs"), found, "{row}");
         }
     }
 

@@ -136,7 +136,7 @@ fn any_registration() -> BoxedStrategy<Registration> {
     let id = option::weighted(0.2, Just(RunnerId(5)));
     prop_oneof![
         5 => (id, any::<bool>(), status)
-            .prop_map(|(id, busy, status)| Registration::Registered { id, busy, status }),
+            .prop_map(|(id, busy, status)| Registration::Registered { id, busy, status, labels: vec![] }),
         2 => Just(Registration::absent()),
         1 => (any::<bool>(), any::<bool>())
             .prop_map(|(beside_listing, scope_is_ours)| Registration::Absent { beside_listing, scope_is_ours }),
