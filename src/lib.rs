@@ -1,6 +1,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "guard")]
+pub mod clock;
 pub mod decision;
 pub mod engine;
 pub mod evidence;
@@ -17,7 +19,15 @@ pub mod rules;
 pub mod runner;
 pub mod runner_log;
 mod seen;
+#[cfg(feature = "guard")]
+pub mod source;
 pub mod stage;
+#[cfg(feature = "guard")]
+pub mod store;
+#[cfg(feature = "guard")]
+pub mod stores;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;
 mod vacancy;
 

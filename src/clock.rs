@@ -1,0 +1,60 @@
+//! The clock: the only place that reads the time.
+
+use crate::time::Instant;
+use chrono::TimeDelta;
+use std::{fmt, future::Future, time::Duration};
+use thiserror::Error;
+
+/// What time it is. A port, so that tests can set it.
+#[cfg_attr(feature = "testing", mockall::automock)]
+pub trait Clock: fmt::Debug + Send + Sync {
+    /// The present instant.
+    fn now(&self) -> Instant;
+}
+
+/// This machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "this is the clock")]
+    fn now(&self) -> Instant {
+        Instant::from(std::time::SystemTime::now())
+    }
+}
+
+/// When something must be done, on the machine's monotonic clock: no setting of the wall clock
+/// stretches it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline(tokio::time::Instant);
+
+/// It was not done in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("no answer in time")]
+pub(crate) struct Late;
+
+impl Deadline {
+    /// So long from now.
+    pub(crate) fn within(span: TimeDelta) -> Self {
+        let span = span.to_std().unwrap_or(Duration::ZERO);
+        Self(tokio::time::Instant::now() + span)
+    }
+
+    /// This long before it.
+    pub(crate) fn less(self, margin: TimeDelta) -> Self {
+        let margin = margin.to_std().unwrap_or(Duration::ZERO);
+        Self(self.0.checked_sub(margin).unwrap_or(self.0))
+    }
+
+    /// The earlier of two.
+    pub(crate) fn or_sooner(self, other: Self) -> Self {
+        Self(self.0.min(other.0))
+    }
+
+    /// Waits for `work`, but not beyond the deadline.
+    pub(crate) async fn meet<F: Future>(self, work: F) -> Result<F::Output, Late> {
+        tokio::time::timeout_at(self.0, work)
+            .await
+            .map_err(|_| Late)
+    }
+}

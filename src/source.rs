@@ -1,0 +1,216 @@
+//! The port of witnesses: what can be asked about a runner.
+
+use crate::{
+    evidence::{Claim, Evidence, Own, Signal, Witness},
+    memory::Memory,
+    runner::{Runner, RunnerName, Scope},
+    time::Instant,
+};
+use async_trait::async_trait;
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// What a source that could not answer fails with: any error. Keep secrets out of its text.
+pub type Trouble = Box<dyn std::error::Error + Send + Sync>;
+
+/// A witness that can be asked. One of your own takes about ten lines, and can only ever add a reason
+/// to hold:
+///
+/// ```
+/// use async_trait::async_trait;
+/// use scale_in_guard::{Evidence, source::{Ask, EvidenceSource, Trouble}};
+///
+/// /// Runners whose name is in a file stay.
+/// #[derive(Debug)]
+/// struct Maintenance;
+///
+/// #[async_trait]
+/// impl EvidenceSource for Maintenance {
+///     fn name(&self) -> &str { "maintenance" }
+///     async fn ask(&self, ask: &Ask) -> Result<Vec<Evidence>, Trouble> {
+///         let kept = std::fs::read_to_string("kept-runners.txt")?;
+///         let is_kept = kept.lines().any(|line| line == ask.runner().name.as_str());
+///         Ok(vec![ask.objects_if(is_kept, "somebody is logged in")])
+///     }
+/// }
+/// ```
+///
+/// A source that fails, panics, gives no evidence or is late is a reason to hold.
+#[cfg_attr(feature = "testing", mockall::automock)]
+#[async_trait]
+pub trait EvidenceSource: fmt::Debug + Send + Sync {
+    /// Its name, for the reader of a decision.
+    fn name(&self) -> &str;
+
+    /// Which witness it is. By default [`Witness::Own`], which can object and nothing else.
+    fn witness(&self) -> Witness {
+        Witness::Own
+    }
+
+    /// How far its word goes for the runners of a scope. By default it can hold.
+    fn reach(&self, _scope: &Scope) -> Reach {
+        Reach::Holds
+    }
+
+    /// What it costs to ask. By default it is cheap.
+    fn cost(&self) -> Cost {
+        Cost::Cheap
+    }
+
+    /// Asks it. Each piece of evidence carries the instant at which the first request of its read was
+    /// sent; [`Ask::at`] is early enough for a source that asks when it is asked.
+    ///
+    /// # Errors
+    /// Whatever went wrong: it becomes a reason to hold.
+    async fn ask(&self, ask: &Ask) -> Result<Vec<Evidence>, Trouble>;
+}
+
+/// How far the word of a source goes, for the runners of one scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// It knows nothing of them, and is not asked.
+    Nothing,
+    /// It can hold; it cannot say *vacant*.
+    Holds,
+    /// It can say *vacant*.
+    Clears,
+}
+
+/// What it costs to ask a source about one runner of many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cost {
+    /// It is asked about every runner of a sweep.
+    Cheap,
+    /// It is asked only about those that nothing cheaper holds.
+    Scan,
+}
+
+/// How much trouble an answer is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// One runner of a sweep: reads that all of them share will do.
+    Survey,
+    /// A permit may hang on it: ask about this very runner.
+    Permit,
+}
+
+/// One question to a source.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    runner: Arc<Runner>,
+    at: Instant,
+    depth: Depth,
+    memory: Arc<Memory>,
+    round: Round,
+}
+
+impl Ask {
+    /// A question about one runner, by itself: for tests of a source.
+    #[must_use]
+    pub fn about(runner: Runner, at: Instant) -> Self {
+        let round = Round::of([&runner]);
+        Self::new(runner, at, Depth::Permit, Arc::default(), round)
+    }
+
+    pub(crate) fn new(
+        runner: impl Into<Arc<Runner>>,
+        at: Instant,
+        depth: Depth,
+        memory: Arc<Memory>,
+        round: Round,
+    ) -> Self {
+        Self {
+            runner: runner.into(),
+            at,
+            depth,
+            memory,
+            round,
+        }
+    }
+
+    /// The runner in question.
+    #[must_use]
+    pub fn runner(&self) -> &Runner {
+        &self.runner
+    }
+
+    /// When the question was put: no request of the answer was sent before.
+    #[must_use]
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// How much trouble the answer is worth.
+    #[must_use]
+    pub fn depth(&self) -> Depth {
+        self.depth
+    }
+
+    /// What earlier looks left of the runner.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// The sweep, or the single ask, that it belongs to.
+    #[must_use]
+    pub fn round(&self) -> &Round {
+        &self.round
+    }
+
+    /// An objection, or none, from a witness of your own.
+    #[must_use]
+    pub fn objects_if(&self, objects: bool, note: &str) -> Evidence {
+        let own = Own {
+            claim: if objects {
+                Claim::Occupied
+            } else {
+                Claim::Unknown
+            },
+            note: note.into(),
+            until: None,
+        };
+        Evidence::new("own", self.at, Signal::Own(own))
+    }
+}
+
+/// What belongs together: the asks of one sweep, or one ask by itself. A read that was made for an
+/// earlier round does not count in a later one.
+#[derive(Debug, Clone)]
+pub struct Round {
+    number: u64,
+    names: Arc<HashMap<Scope, HashSet<RunnerName>>>,
+}
+
+impl Round {
+    /// The next round, about these runners.
+    pub(crate) fn of<'a>(runners: impl IntoIterator<Item = &'a Runner>) -> Self {
+        static ROUNDS: AtomicU64 = AtomicU64::new(1);
+        let mut names: HashMap<Scope, HashSet<RunnerName>> = HashMap::new();
+        for runner in runners {
+            let of_scope = names.entry(runner.scope.clone()).or_default();
+            of_scope.insert(runner.name.clone());
+        }
+        Self {
+            number: ROUNDS.fetch_add(1, Ordering::Relaxed),
+            names: Arc::new(names),
+        }
+    }
+
+    /// Its number: later rounds have larger ones.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The names of the runners of this scope that it is about.
+    pub fn names(&self, scope: &Scope) -> impl Iterator<Item = &RunnerName> {
+        self.names.get(scope).into_iter().flatten()
+    }
+}

@@ -1,0 +1,4 @@
+//! Records in a SQLite file.
+/// Records in a SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore;

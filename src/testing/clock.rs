@@ -1,0 +1,43 @@
+//! A clock to set.
+
+use crate::{clock::Clock, time::Instant};
+use chrono::TimeDelta;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A clock that stands still until it is set. Clones show the same time.
+///
+/// ```
+/// use chrono::TimeDelta;
+/// use scale_in_guard::{clock::Clock, testing::ManualClock};
+/// let clock = ManualClock::at("2026-05-14T02:00:00Z".parse()?);
+/// let seen_by_the_guard = clock.clone();
+/// clock.advance(TimeDelta::minutes(5));
+/// assert_eq!(seen_by_the_guard.now().to_rfc3339(), "2026-05-14T02:05:00+00:00");
+/// # Ok::<(), chrono::ParseError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ManualClock(Arc<Mutex<Instant>>);
+
+impl ManualClock {
+    /// A clock that shows this instant.
+    #[must_use]
+    pub fn at(instant: Instant) -> Self {
+        Self(Arc::new(Mutex::new(instant)))
+    }
+
+    /// Sets it, also back.
+    pub fn set(&self, instant: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = instant;
+    }
+
+    /// Moves it on.
+    pub fn advance(&self, span: TimeDelta) {
+        self.set(crate::time::after(self.now(), span));
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,1 @@
+//! Suites that any implementor of a port can run.
