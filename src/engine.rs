@@ -66,6 +66,18 @@ impl Engine {
         self
     }
 
+    #[cfg(feature = "guard")]
+    pub(crate) fn with_rules(mut self, rules: Vec<Arc<dyn Rule>>) -> Self {
+        self.rules.extend(rules);
+        self
+    }
+
+    /// The policy, to share.
+    #[cfg(feature = "github")]
+    pub(crate) fn shared_policy(&self) -> Arc<Policy> {
+        self.policy.clone()
+    }
+
     /// The policy.
     #[must_use]
     pub fn policy(&self) -> &Policy {

@@ -5,7 +5,7 @@ use crate::{
     lease::Heartbeat,
     ledger::Ledger,
     policy::Policy,
-    runner::{RunnerId, RunnerRef},
+    runner::{Runner, RunnerId, RunnerRef},
     time::{Instant, after},
 };
 use serde::{Deserialize, Serialize};
@@ -128,6 +128,14 @@ impl Registration {
         Self::Absent {
             beside_listing: true,
             scope_is_ours: true,
+        }
+    }
+
+    /// The number that it shows.
+    pub(crate) fn id(&self) -> Option<RunnerId> {
+        match self {
+            Self::Registered { id, .. } => *id,
+            Self::Absent { .. } => None,
         }
     }
 
@@ -358,6 +366,17 @@ impl Job {
             .as_ref()
             .is_some_and(|runner| runner.id.is_some() || runner.name.is_some());
         named && self.status != JobStatus::Queued
+    }
+
+    /// Whether it names this runner.
+    pub(crate) fn names(&self, runner: &Runner, seen: Option<RunnerId>) -> bool {
+        let named = self.runner.as_ref();
+        named.is_some_and(|named| named.names(runner, seen))
+    }
+
+    /// Whether it is in progress, or of unknown status, on this runner.
+    pub(crate) fn is_running_on(&self, runner: &Runner, seen: Option<RunnerId>) -> bool {
+        matches!(self.status, JobStatus::InProgress | JobStatus::Other) && self.names(runner, seen)
     }
 
     /// A job in this status that names this runner.

@@ -8,19 +8,28 @@ pub mod engine;
 pub mod evidence;
 mod explain;
 pub mod fleet;
+#[cfg(feature = "github")]
+pub mod github;
+#[cfg(feature = "guard")]
+pub mod guard;
 pub mod hold;
 pub mod lease;
 pub mod ledger;
 pub mod memory;
 pub mod permit;
 pub mod policy;
+#[cfg(feature = "guard")]
+mod records;
 pub mod replay;
 pub mod rules;
 pub mod runner;
 pub mod runner_log;
 mod seen;
+pub mod shadow;
 #[cfg(feature = "guard")]
 pub mod source;
+#[cfg(feature = "github")]
+pub mod sources;
 pub mod stage;
 #[cfg(feature = "guard")]
 pub mod store;
@@ -34,6 +43,8 @@ mod vacancy;
 pub use decision::{Assessment, Basis, Decision, Hold, Verdict};
 pub use engine::Engine;
 pub use evidence::{Evidence, Job, JobStatus, JobsView, Registration, Signal, Status, Witness};
+#[cfg(feature = "guard")]
+pub use guard::Guard;
 pub use hold::{HoldCode, HoldReason};
 pub use memory::Memory;
 pub use permit::{Go, Permit, Refused};

@@ -342,6 +342,37 @@ impl Memory {
         }
     }
 
+    /// Whether it must be written over what was `written`: something changed, or what only goes on was
+    /// written long ago. Until then the gap between looks is reckoned a little too long, never too short.
+    #[cfg(feature = "guard")]
+    pub(crate) fn is_news(&self, written: &Self, policy: &Policy) -> bool {
+        let often_enough = policy.observation_gap() / 3;
+        let recent = |now: Instant, then: Instant| age(now, then) < often_enough;
+        let mut same = written.clone();
+        let pairs = [
+            (self.absent, &mut same.absent),
+            (self.overdue, &mut same.overdue),
+            (self.offline, &mut same.offline),
+            (self.busy, &mut same.busy),
+            (self.jobs_clear, &mut same.jobs_clear),
+            (self.vacant, &mut same.vacant),
+        ];
+        for (now, then) in pairs {
+            if let (Some(now), Some(then)) = (now, then)
+                && now.since == then.since
+                && recent(now.last, then.last)
+            {
+                *then = now;
+            }
+        }
+        if let (Some(now), Some(then)) = (self.last_registered, same.last_registered)
+            && recent(now, then)
+        {
+            same.last_registered = Some(now);
+        }
+        *self != same
+    }
+
     /// When the runner must have registered: its deadline after its launch, else after our first
     /// look that could tell, else after our first look.
     pub(crate) fn deadline(&self, runner: &Runner, now: Instant, policy: &Policy) -> Instant {
@@ -431,6 +462,20 @@ impl Memory {
 
     pub(crate) fn vacant(&self) -> Option<Run> {
         self.vacant
+    }
+
+    /// Whether an earlier look left this job open: queued and perhaps on its way here, or opened by a
+    /// webhook.
+    #[cfg(feature = "github")]
+    pub(crate) fn awaits(&self, job: u64) -> bool {
+        self.pending.is_some_and(|(id, _)| id == job)
+            || self.open.is_some_and(|open| open.id == job)
+    }
+
+    /// Whether any witness ever said that it had a job.
+    #[must_use]
+    pub fn was_occupied(&self) -> bool {
+        self.job_seen || self.occupied != Occupied::default()
     }
 
     /// Whether any witness ever saw this runner: registered, with a job, or through its beacon.

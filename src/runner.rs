@@ -35,6 +35,9 @@ pub enum NameError {
     /// The scope is not `repo:OWNER/NAME`, `org:NAME` or `enterprise:NAME`.
     #[error("{0:?} is no scope; write repo:OWNER/NAME, org:NAME or enterprise:NAME")]
     Scope(String),
+    /// The repository is not `OWNER/NAME`.
+    #[error("{0:?} is no repository; write OWNER/NAME")]
+    Repository(String),
 }
 
 fn checked(

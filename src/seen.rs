@@ -331,10 +331,7 @@ impl<'e> JobsSeen<'e> {
         now: Instant,
         policy: &Policy,
     ) {
-        let ours = job
-            .runner
-            .as_ref()
-            .is_some_and(|named| named.names(runner, seen_id));
+        let ours = job.names(runner, seen_id);
         self.named |= ours;
         match job.status {
             JobStatus::InProgress | JobStatus::Other

@@ -114,7 +114,7 @@ impl Ask {
     /// A question about one runner, by itself: for tests of a source.
     #[must_use]
     pub fn about(runner: Runner, at: Instant) -> Self {
-        let round = Round::of([&runner]);
+        let round = Round::of_one(&runner);
         Self::new(runner, at, Depth::Permit, Arc::default(), round)
     }
 
@@ -186,11 +186,21 @@ impl Ask {
 pub struct Round {
     number: u64,
     names: Arc<HashMap<Scope, HashSet<RunnerName>>>,
+    is_sweep: bool,
 }
 
 impl Round {
-    /// The next round, about these runners.
-    pub(crate) fn of<'a>(runners: impl IntoIterator<Item = &'a Runner>) -> Self {
+    /// The next round: one ask by itself.
+    pub(crate) fn of_one(runner: &Runner) -> Self {
+        Self::next([runner], false)
+    }
+
+    /// The next round: a sweep over these runners.
+    pub(crate) fn sweep<'a>(runners: impl IntoIterator<Item = &'a Runner>) -> Self {
+        Self::next(runners, true)
+    }
+
+    fn next<'a>(runners: impl IntoIterator<Item = &'a Runner>, is_sweep: bool) -> Self {
         static ROUNDS: AtomicU64 = AtomicU64::new(1);
         let mut names: HashMap<Scope, HashSet<RunnerName>> = HashMap::new();
         for runner in runners {
@@ -200,6 +210,7 @@ impl Round {
         Self {
             number: ROUNDS.fetch_add(1, Ordering::Relaxed),
             names: Arc::new(names),
+            is_sweep,
         }
     }
 
@@ -207,6 +218,12 @@ impl Round {
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Whether it is a sweep: then it is about every runner that the autoscaler has.
+    #[must_use]
+    pub fn is_sweep(&self) -> bool {
+        self.is_sweep
     }
 
     /// The names of the runners of this scope that it is about.

@@ -6,7 +6,9 @@
 mod clock;
 pub mod conformance;
 pub mod fake_github;
+mod scripted;
 
 pub use crate::{clock::MockClock, source::MockEvidenceSource, store::MockStore};
 pub use clock::ManualClock;
 pub use fake_github::FakeGitHub;
+pub use scripted::ScriptedSource;

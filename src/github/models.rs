@@ -1,0 +1,158 @@
+//! What GitHub sends, read leniently: an unknown field, an unknown value or a null never fails a page.
+
+use super::pages::Page;
+use crate::{
+    evidence::{Job, JobStatus, Status},
+    runner::{RunnerId, RunnerRef},
+    time::Instant,
+};
+use chrono::DateTime;
+use serde::Deserialize;
+use std::sync::Arc;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RunnersPage {
+    total_count: Option<u64>,
+    runners: Option<Vec<Option<RunnerJson>>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RunnerJson {
+    id: Option<u64>,
+    name: Option<String>,
+    status: Option<String>,
+    busy: Option<bool>,
+    labels: Option<Vec<Option<LabelJson>>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LabelJson {
+    name: Option<String>,
+}
+
+impl Page for RunnersPage {
+    type Row = Option<super::RunnerRow>;
+
+    fn total(&self) -> Option<u64> {
+        self.total_count
+    }
+
+    fn rows(self) -> Vec<Self::Row> {
+        let rows = self.runners.unwrap_or_default();
+        rows.into_iter()
+            .map(|row| row.and_then(RunnerJson::read))
+            .collect()
+    }
+}
+
+impl RunnerJson {
+    /// The row, if it says which runner it is about.
+    pub(super) fn read(self) -> Option<super::RunnerRow> {
+        let labels = self.labels.unwrap_or_default();
+        Some(super::RunnerRow {
+            id: RunnerId(self.id?),
+            name: self.name?.into(),
+            // What GitHub does not say could be busy.
+            busy: self.busy.unwrap_or(true),
+            status: match self.status.as_deref() {
+                Some("online") => Status::Online,
+                Some("offline") => Status::Offline,
+                _ => Status::Other,
+            },
+            labels: labels
+                .into_iter()
+                .filter_map(|label| label?.name)
+                .map(Arc::from)
+                .collect(),
+        })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RunsJson {
+    total_count: Option<u64>,
+    workflow_runs: Option<Vec<Option<RunJson>>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RunJson {
+    id: Option<u64>,
+}
+
+impl Page for RunsJson {
+    /// A run's number; `None` for a row that does not say.
+    type Row = Option<u64>;
+
+    fn total(&self) -> Option<u64> {
+        self.total_count
+    }
+
+    fn rows(self) -> Vec<Self::Row> {
+        let rows = self.workflow_runs.unwrap_or_default();
+        rows.into_iter().map(|row| row?.id).collect()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct JobsJson {
+    total_count: Option<u64>,
+    jobs: Option<Vec<Option<JobJson>>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct JobJson {
+    id: Option<u64>,
+    status: Option<String>,
+    runner_id: Option<u64>,
+    runner_name: Option<String>,
+    labels: Option<Vec<Option<String>>>,
+    created_at: Option<String>,
+    started_at: Option<String>,
+}
+
+impl Page for JobsJson {
+    /// A job; `None` for a row that does not say which.
+    type Row = Option<Job>;
+
+    fn total(&self) -> Option<u64> {
+        self.total_count
+    }
+
+    fn rows(self) -> Vec<Self::Row> {
+        let rows = self.jobs.unwrap_or_default();
+        rows.into_iter()
+            .map(|row| row.and_then(JobJson::read))
+            .collect()
+    }
+}
+
+impl JobJson {
+    fn read(self) -> Option<Job> {
+        // A job without a runner has null in the documentation, and 0 and "" in practice.
+        let id = self.runner_id.filter(|&id| id != 0).map(RunnerId);
+        let name = self.runner_name.filter(|name| !name.is_empty());
+        let runner = (id.is_some() || name.is_some()).then(|| RunnerRef {
+            id,
+            name: name.map(Arc::from),
+        });
+        let labels = self.labels.unwrap_or_default();
+        Some(Job {
+            id: self.id?,
+            status: match self.status.as_deref() {
+                Some("queued") => JobStatus::Queued,
+                Some("in_progress") => JobStatus::InProgress,
+                Some("completed") => JobStatus::Completed,
+                Some("waiting" | "requested" | "pending") => JobStatus::Waiting,
+                _ => JobStatus::Other,
+            },
+            runner,
+            labels: labels.into_iter().flatten().map(Arc::from).collect(),
+            changed_at: instant(self.created_at).max(instant(self.started_at)),
+        })
+    }
+}
+
+fn instant(text: Option<String>) -> Option<Instant> {
+    let instant = DateTime::parse_from_rfc3339(text.as_deref()?).ok()?;
+    Some(instant.to_utc())
+}

@@ -1,0 +1,157 @@
+//! Workflow runs and their jobs.
+
+use super::{GitHub, GitHubError, models};
+use crate::{
+    evidence::Job,
+    runner::{NameError, Scope},
+};
+use std::{collections::HashSet, fmt, str::FromStr};
+
+/// GitHub shows no more runs of a status than this.
+const RUNS_CAP: usize = 1_000;
+
+/// A repository: `OWNER/NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Repository(Scope);
+
+impl Repository {
+    /// The repository of a repository's scope.
+    #[must_use]
+    pub fn of(scope: &Scope) -> Option<Self> {
+        matches!(scope, Scope::Repository { .. }).then(|| Self(scope.clone()))
+    }
+
+    /// Who owns it.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        match &self.0 {
+            Scope::Repository { owner, .. } => owner,
+            Scope::Organization(name) | Scope::Enterprise(name) => name,
+        }
+    }
+}
+
+impl FromStr for Repository {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match format!("repo:{text}").parse() {
+            Ok(scope) => Ok(Self(scope)),
+            Err(NameError::Scope(_)) => {
+                Err(NameError::Repository(text.chars().take(256).collect()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Scope::Repository { owner, name } => write!(f, "{owner}/{name}"),
+            other => other.fmt(f),
+        }
+    }
+}
+
+/// The statuses of runs that can have a job in progress, or get one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunStatus {
+    /// `requested`.
+    Requested,
+    /// `waiting`.
+    Waiting,
+    /// `pending`.
+    Pending,
+    /// `queued`.
+    Queued,
+    /// `in_progress`.
+    InProgress,
+}
+
+impl RunStatus {
+    /// All of them in the order in which a run goes through them: read so, a run that moves on
+    /// between two reads is not missed.
+    pub const IN_ORDER: [Self; 5] = [
+        Self::Requested,
+        Self::Waiting,
+        Self::Pending,
+        Self::Queued,
+        Self::InProgress,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Waiting => "waiting",
+            Self::Pending => "pending",
+            Self::Queued => "queued",
+            Self::InProgress => "in_progress",
+        }
+    }
+}
+
+/// A list, and whether it is all there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunsPage<T> {
+    /// What was read.
+    pub rows: Vec<T>,
+    /// Whether it is all: every row could be read, there are as many as GitHub counts, and fewer than
+    /// GitHub shows at the most.
+    pub is_whole: bool,
+}
+
+impl fmt::Display for RunStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl GitHub {
+    /// The numbers of a repository's runs of one status.
+    ///
+    /// # Errors
+    /// [`GitHubError`] when any page could not be read.
+    pub async fn runs(
+        &self,
+        repository: &Repository,
+        status: RunStatus,
+    ) -> Result<RunsPage<u64>, GitHubError> {
+        let mut url = self.api().in_scope(&repository.0, &["actions", "runs"]);
+        url.query_pairs_mut()
+            .append_pair("status", status.as_str())
+            .append_pair("exclude_pull_requests", "true")
+            .append_pair("per_page", "100");
+        let pages = self.pages::<models::RunsJson>(url).await?;
+        Ok(RunsPage::of(pages, |&id| id))
+    }
+
+    /// The jobs of a run's latest attempt.
+    ///
+    /// # Errors
+    /// [`GitHubError`] when any page could not be read.
+    pub async fn jobs(
+        &self,
+        repository: &Repository,
+        run: u64,
+    ) -> Result<RunsPage<Job>, GitHubError> {
+        let run = run.to_string();
+        let mut url = self
+            .api()
+            .in_scope(&repository.0, &["actions", "runs", &run, "jobs"]);
+        url.query_pairs_mut()
+            .append_pair("filter", "latest")
+            .append_pair("per_page", "100");
+        let pages = self.pages::<models::JobsJson>(url).await?;
+        Ok(RunsPage::of(pages, |job: &Job| job.id))
+    }
+}
+
+impl<T> RunsPage<T> {
+    fn of(pages: super::pages::Pages<Option<T>>, id: fn(&T) -> u64) -> Self {
+        let mut seen = HashSet::new();
+        let rows = pages.rows.into_iter().flatten();
+        let rows: Vec<T> = rows.filter(|row| seen.insert(id(row))).collect();
+        let is_whole = rows.len() < RUNS_CAP && pages.total == u64::try_from(rows.len()).ok();
+        Self { rows, is_whole }
+    }
+}

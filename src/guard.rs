@@ -1,0 +1,219 @@
+//! The guard: it asks every witness, decides, and remembers.
+
+mod builder;
+mod conclude;
+mod coverage;
+mod gather;
+mod sweep;
+
+pub use builder::{BuildError, GuardBuilder};
+pub use coverage::{Coverage, Permits, Window};
+pub use sweep::Sweep;
+
+use crate::{
+    clock::{Clock, Deadline},
+    decision::{Decision, Verdict},
+    engine::Engine,
+    permit::{Go, Permit, Refused},
+    policy::Policy,
+    records::Records,
+    runner::{Runner, Scope},
+    shadow::{self, Shadow, ShadowSummary},
+    source::{Ask, Depth, EvidenceSource, Round},
+    store::{Kind, StoreError},
+};
+use chrono::TimeDelta;
+use std::sync::Arc;
+
+/// Whether the guard hands out permits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Live,
+    /// It decides, remembers, counts and logs as it would, and hands out none.
+    Shadow,
+}
+
+/// May this runner be terminated now? It asks its witnesses at the same time, weighs what they say
+/// against what it remembers, and answers with a permit or with every reason why not.
+///
+/// Cheap to clone; clones are one guard. It needs a tokio runtime.
+///
+/// ```
+/// use scale_in_guard::{Decision, Guard, Runner, testing::{ManualClock, ScriptedSource}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let guard = Guard::builder().source(ScriptedSource::objecting("a deployment runs")).build()?;
+/// let runner = Runner::new("i-06cbe04821ccba677", "repo:acme/atlas")?;
+/// match guard.can_terminate(&runner).await {
+///     Decision::Terminate(permit) => println!("terminate {}", guard.redeem(permit).await?.runner().name),
+///     Decision::Hold(hold) => println!("{hold}; ask again at {:?}", hold.retry_at()),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Guard {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    engine: Engine,
+    sources: Vec<Arc<dyn EvidenceSource>>,
+    records: Records,
+    clock: Arc<dyn Clock>,
+    mode: Mode,
+}
+
+/// How much of a deadline is left for writing down what was decided.
+const TO_REMEMBER: TimeDelta = TimeDelta::seconds(1);
+
+impl Guard {
+    /// A guard to be put together: its witnesses, its memory, its policy.
+    pub fn builder() -> GuardBuilder {
+        GuardBuilder::default()
+    }
+
+    /// May `runner` be terminated now?
+    ///
+    /// Never an error: a source that fails, panics or is late is a reason to hold, and so is a memory that
+    /// cannot be read or written. It answers within [`Policy::ask_deadline`].
+    pub async fn can_terminate(&self, runner: &Runner) -> Decision {
+        let deadline = Deadline::within(self.policy().ask_deadline);
+        let round = Round::of_one(runner);
+        let decision = self.look(runner, round, deadline).await;
+        self.answer(decision).await
+    }
+
+    /// May these runners be terminated now? A stream of decisions, one for each: first those that must
+    /// stay, then, longest vacant first, those that may go.
+    ///
+    /// What GitHub lists is read once for all of them, and the jobs only if some runner needs them. A
+    /// permit is made, after a look at its very runner, when it is pulled: act on it before you pull the
+    /// next. Give it every runner that the autoscaler has: one that is missing is taken to have
+    /// departed. Of two with the same scope and name, the first counts.
+    pub fn sweep(&self, runners: impl IntoIterator<Item = Runner>) -> Sweep {
+        Sweep::over(self.clone(), runners.into_iter().collect())
+    }
+
+    /// Turns a permit into the right to call terminate now, once.
+    ///
+    /// # Errors
+    /// [`Refused`] when it has expired, or the clock was set back. Ask again.
+    pub async fn redeem(&self, permit: Permit) -> Result<Go, Refused> {
+        let runner = permit.runner();
+        let key = self.inner.records.of_scope(&runner.scope, Kind::Fleet);
+        let name = &runner.name;
+        let note = self
+            .inner
+            .records
+            .update(&key, |roster: &mut crate::fleet::Roster| {
+                roster.redeemed(name)
+            });
+        // It explains to later listings where the runner went; without it they are doubted for a while.
+        if let Ok(Err(error)) = Deadline::within(TO_REMEMBER).meet(note).await {
+            tracing::warn!(runner = %name, %error, "could not write down that a permit was redeemed");
+        }
+        permit.redeem(self.now())
+    }
+
+    /// What this deployment can and cannot know about the runners of a scope, and what remains.
+    #[must_use]
+    pub fn coverage(&self, scope: &Scope) -> Coverage {
+        Coverage::of(&self.inner.sources, self.policy(), scope)
+    }
+
+    /// What shadow mode has counted in a scope, by this guard and by others on the same store.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be read.
+    pub async fn shadow_summary(&self, scope: &Scope) -> Result<ShadowSummary, StoreError> {
+        let counted: Vec<Shadow> = self.inner.records.scan(scope, Kind::Shadow).await?;
+        Ok(ShadowSummary::of(&counted))
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        self.inner.engine.policy()
+    }
+
+    /// Whether it hands out permits.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.inner.mode
+    }
+
+    fn now(&self) -> crate::time::Instant {
+        self.inner.clock.now()
+    }
+
+    /// One look at one runner, in depth: every source is asked about this very runner.
+    async fn look(&self, runner: &Runner, round: Round, deadline: Deadline) -> Decision {
+        let asking = deadline.less(TO_REMEMBER.min(self.policy().ask_deadline / 5));
+        let recalled = self.recall(runner, asking).await;
+        let ask = Ask::new(
+            runner.clone(),
+            self.now(),
+            Depth::Permit,
+            recalled.shared(),
+            round,
+        );
+        let evidence = self.gather(&ask, asking, |_| true).await;
+        self.conclude(runner, evidence, recalled, deadline).await
+    }
+
+    /// What the caller hears: in shadow mode it is counted, and there is no permit in it.
+    async fn answer(&self, decision: Decision) -> Decision {
+        log(&decision, self.inner.mode);
+        match self.inner.mode {
+            Mode::Live => decision,
+            Mode::Shadow => {
+                self.count(&decision).await;
+                decision.in_shadow()
+            }
+        }
+    }
+
+    async fn count(&self, decision: &Decision) {
+        let runner = &decision.assessment().runner;
+        let records = &self.inner.records;
+        let key = records.of_runner(&runner.scope, Kind::Shadow, &runner.name);
+        let count = records.update(&key, |shadow: &mut Shadow| {
+            shadow.look(decision, self.policy());
+        });
+        match Deadline::within(TO_REMEMBER).meet(count).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(runner = %runner.name, %error, "shadow: not counted"),
+            Err(late) => {
+                tracing::warn!(runner = %runner.name, error = %late, "shadow: not counted")
+            }
+        }
+    }
+}
+
+/// Tells the log of the program around us.
+fn log(decision: &Decision, mode: Mode) {
+    let assessment = decision.assessment();
+    let runner = &assessment.runner;
+    let verdict = decision.verdict();
+    let codes: Vec<_> = decision.reasons().map(|reason| reason.code_str()).collect();
+    let codes = codes.join(",");
+    let desync = assessment.claims.desync();
+    let busy_only = shadow::busy_only(assessment);
+    let (scope, stage) = (&runner.scope, assessment.stage);
+    match (mode, verdict) {
+        (Mode::Shadow, _) => tracing::info!(
+            runner = %runner.name, %scope, %verdict, %busy_only, %stage, codes, desync, "decided in shadow"
+        ),
+        (Mode::Live, Verdict::Terminate) => tracing::info!(
+            runner = %runner.name, %scope, %verdict, %busy_only, %stage, desync, "decided"
+        ),
+        (Mode::Live, Verdict::Hold) => tracing::debug!(
+            runner = %runner.name, %scope, %verdict, %busy_only, %stage, codes, desync, "decided"
+        ),
+    }
+}

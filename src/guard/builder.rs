@@ -1,0 +1,146 @@
+//! What a guard is put together from.
+
+use super::{Guard, Inner, Mode};
+use crate::{
+    clock::{Clock, SystemClock},
+    engine::Engine,
+    policy::{Policy, PolicyError},
+    records::Records,
+    rules::Rule,
+    source::EvidenceSource,
+    store::Store,
+    stores::MemoryStore,
+};
+#[cfg(feature = "github")]
+use crate::{
+    github::GitHub,
+    sources::{JobsSource, RegistrationSource, Repositories},
+};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// A guard to be put together.
+#[derive(Debug, Default)]
+#[must_use = "a builder guards nothing"]
+pub struct GuardBuilder {
+    policy: Policy,
+    rules: Vec<Arc<dyn Rule>>,
+    sources: Vec<Arc<dyn EvidenceSource>>,
+    store: Option<Arc<dyn Store>>,
+    clock: Option<Arc<dyn Clock>>,
+    api: Option<String>,
+    mode: Mode,
+    #[cfg(feature = "github")]
+    github: Option<(GitHub, Repositories)>,
+}
+
+/// Why a guard could not be put together.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The policy is out of range or contradicts itself.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// There is nobody to ask.
+    #[error("a guard without a witness holds for ever; give it .github(…) or .source(…)")]
+    NoSource,
+}
+
+impl GuardBuilder {
+    /// What it waits for, and whom it believes. Default: [`Policy::default`].
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// GitHub as a witness: the registration of every runner, and the jobs of these repositories.
+    #[cfg(feature = "github")]
+    pub fn github(mut self, github: GitHub, repositories: Repositories) -> Self {
+        self.github = Some((github, repositories));
+        self
+    }
+
+    /// One more witness.
+    pub fn source(mut self, source: impl EvidenceSource + 'static) -> Self {
+        self.sources.push(Arc::new(source));
+        self
+    }
+
+    /// One more rule. It can hold; it cannot clear what another one holds.
+    pub fn rule(mut self, rule: impl Rule + 'static) -> Self {
+        self.rules.push(Arc::new(rule));
+        self
+    }
+
+    /// Where it remembers. Default: in this process, for as long as it runs.
+    pub fn store(mut self, store: impl Store + 'static) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// What time it is. Default: this machine's clock.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Which GitHub the runners are registered at, in the keys of what is remembered. Default: that of
+    /// [`github`](Self::github), else `api.github.com`.
+    pub fn api(mut self, api: impl Into<String>) -> Self {
+        self.api = Some(api.into());
+        self
+    }
+
+    /// Decides, remembers, counts and logs, but hands out no permit.
+    pub fn shadow(mut self) -> Self {
+        self.mode = Mode::Shadow;
+        self
+    }
+
+    /// Puts the guard together. It asks nobody yet.
+    ///
+    /// # Errors
+    /// [`BuildError`] when the policy is refused, or there is no witness.
+    pub fn build(self) -> Result<Guard, BuildError> {
+        let engine = Engine::new(self.policy)?.with_rules(self.rules);
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        #[cfg(feature = "github")]
+        let host = self.github.as_ref().map(|(github, _)| github.api().host());
+        #[cfg(not(feature = "github"))]
+        let host: Option<String> = None;
+        let api = self.api.or(host);
+        let records = Records::new(store, api.as_deref().unwrap_or("api.github.com"));
+        #[cfg_attr(not(feature = "github"), allow(unused_mut))]
+        let mut sources: Vec<Arc<dyn EvidenceSource>> = Vec::new();
+        #[cfg(feature = "github")]
+        if let Some((github, repositories)) = self.github {
+            let policy = engine.shared_policy();
+            sources.push(Arc::new(RegistrationSource::new(
+                github.clone(),
+                clock.clone(),
+                policy.clone(),
+                records.clone(),
+            )));
+            sources.push(Arc::new(JobsSource::new(
+                github,
+                clock.clone(),
+                policy,
+                repositories,
+            )));
+        }
+        sources.extend(self.sources);
+        if sources.is_empty() {
+            return Err(BuildError::NoSource);
+        }
+        Ok(Guard {
+            inner: Arc::new(Inner {
+                engine,
+                sources,
+                records,
+                clock,
+                mode: self.mode,
+            }),
+        })
+    }
+}

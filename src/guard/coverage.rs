@@ -1,0 +1,140 @@
+//! What a deployment can and cannot know.
+
+use crate::{
+    evidence::Witness,
+    policy::{Corroboration, Policy},
+    runner::Scope,
+    source::{EvidenceSource, Reach},
+    time::Span,
+};
+use chrono::TimeDelta;
+use serde::Serialize;
+use std::{fmt, sync::Arc};
+
+/// What a guard can and cannot know about the runners of one scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// The scope.
+    pub scope: Scope,
+    /// Each witness: the source's name, who it is, how far its word goes.
+    pub witnesses: Vec<(String, Witness, Reach)>,
+    /// Which permits are possible.
+    pub permits: Permits,
+    /// How long before a look a job can have begun that nobody shows yet.
+    pub window: Window,
+    corroboration: Corroboration,
+    grace: TimeDelta,
+}
+
+/// Which permits a deployment can give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Permits {
+    /// None: nobody knows who is registered.
+    None,
+    /// For runners that never registered, and for no others: nobody can say *vacant* but the flag.
+    PhantomsOnly,
+    /// For phantoms and for vacant runners.
+    Vacant,
+}
+
+/// How long before a look a job can have begun that nobody shows yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Window {
+    /// Nobody says *vacant*: there is no such permit, and no window.
+    None,
+    /// As long as GitHub's jobs view lags: 25 to 60 seconds and more were seen.
+    JobsLag,
+    /// The few seconds until the runner's first log line, and the time for which a silent beacon counts as
+    /// alive.
+    Beacon(#[serde(skip)] TimeDelta),
+}
+
+impl Coverage {
+    pub(super) fn of(sources: &[Arc<dyn EvidenceSource>], policy: &Policy, scope: &Scope) -> Self {
+        let asked = sources.iter().filter_map(|source| {
+            let reach = source.reach(scope);
+            let row = (source.name().to_owned(), source.witness(), reach);
+            (reach > Reach::Nothing).then_some(row)
+        });
+        let witnesses: Vec<_> = asked.collect();
+        let clears = |wanted| {
+            let mut rows = witnesses.iter();
+            rows.any(|&(_, witness, reach)| witness == wanted && reach == Reach::Clears)
+        };
+        let (jobs, lease) = (clears(Witness::Jobs), clears(Witness::Lease));
+        let corroborated = match policy.corroboration {
+            Corroboration::Any => jobs || lease,
+            Corroboration::Jobs => jobs,
+            Corroboration::Lease => lease,
+            Corroboration::Both => jobs && lease,
+        };
+        let permits = match (clears(Witness::Registration), corroborated) {
+            (false, _) => Permits::None,
+            (true, false) => Permits::PhantomsOnly,
+            (true, true) => Permits::Vacant,
+        };
+        Self {
+            scope: scope.clone(),
+            permits,
+            window: match permits {
+                Permits::Vacant if lease => Window::Beacon(policy.beacon_ttl),
+                Permits::Vacant => Window::JobsLag,
+                Permits::None | Permits::PhantomsOnly => Window::None,
+            },
+            witnesses,
+            corroboration: policy.corroboration,
+            grace: policy.grace,
+        }
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: asks", self.scope)?;
+        for (index, (name, witness, reach)) in self.witnesses.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            let reach = match (witness, reach) {
+                (Witness::Jobs | Witness::Lease, Reach::Clears) => "can say vacant",
+                _ => "can hold",
+            };
+            write!(f, "{comma} {name} ({reach})")?;
+        }
+        f.write_str(". ")?;
+        match self.permits {
+            Permits::None => {
+                f.write_str("No permit is possible: nobody is asked who is registered.")
+            }
+            Permits::PhantomsOnly => {
+                f.write_str(
+                    "Permits for runners that never registered only: beside the busy flag ",
+                )?;
+                f.write_str(match self.corroboration {
+                    Corroboration::Any => {
+                        "nobody can say vacant; name all repositories, or add a beacon."
+                    }
+                    Corroboration::Jobs => {
+                        "the policy wants a complete jobs view; name all repositories."
+                    }
+                    Corroboration::Lease => "the policy wants a beacon, and there is none.",
+                    Corroboration::Both => {
+                        "the policy wants a complete jobs view and a beacon, and one is missing."
+                    }
+                })
+            }
+            Permits::Vacant => write!(f, "Permits for runners vacant for {}.", Span(self.grace)),
+        }?;
+        match self.window {
+            Window::None => Ok(()),
+            Window::JobsLag => f.write_str(
+                " What remains: a job that GitHub's jobs view does not show yet (lags of 25 to 60 s and more were seen) can be killed.",
+            ),
+            Window::Beacon(ttl) => write!(
+                f,
+                " What remains: a job that began less than a few seconds and {} ago can be killed.",
+                Span(ttl)
+            ),
+        }
+    }
+}

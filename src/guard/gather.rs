@@ -1,0 +1,83 @@
+//! Asking: every source at the same time, none for longer than there is time.
+
+use super::Guard;
+use crate::{
+    clock::Deadline,
+    evidence::Evidence,
+    source::{Ask, EvidenceSource, Reach, Trouble},
+};
+use std::sync::Arc;
+use tokio::task::{JoinError, JoinHandle};
+
+/// A source that is being asked. It is given up when nobody waits for it any more.
+struct Asked {
+    source: Arc<dyn EvidenceSource>,
+    answer: JoinHandle<Result<Vec<Evidence>, Trouble>>,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.answer.abort();
+    }
+}
+
+impl Guard {
+    /// Asks every source that knows the runner's scope and is `wanted`. One that fails, panics, gives
+    /// nothing or is late becomes evidence for holding.
+    pub(super) async fn gather(
+        &self,
+        ask: &Ask,
+        deadline: Deadline,
+        wanted: impl Fn(&dyn EvidenceSource) -> bool,
+    ) -> Vec<Evidence> {
+        let scope = &ask.runner().scope;
+        let sources = self.inner.sources.iter();
+        let asked: Vec<_> = sources
+            .filter(|source| source.reach(scope) > Reach::Nothing && wanted(&***source))
+            .map(|source| Asked::about(ask, source))
+            .collect();
+        let mut evidence = Vec::new();
+        for asked in asked {
+            evidence.extend(asked.answer(ask, deadline).await);
+        }
+        evidence
+    }
+}
+
+impl Asked {
+    fn about(ask: &Ask, source: &Arc<dyn EvidenceSource>) -> Self {
+        let (ask, asked) = (ask.clone(), source.clone());
+        Self {
+            source: source.clone(),
+            // A task of its own: one that panics or blocks spoils no other.
+            answer: tokio::spawn(async move { asked.ask(&ask).await }),
+        }
+    }
+
+    async fn answer(mut self, ask: &Ask, deadline: Deadline) -> Vec<Evidence> {
+        let what = match deadline.meet(&mut self.answer).await {
+            Ok(Ok(Ok(evidence))) if !evidence.is_empty() => return evidence,
+            Ok(Ok(Ok(_))) => "it gave no evidence".to_owned(),
+            Ok(Ok(Err(trouble))) => trouble.to_string(),
+            Ok(Err(ended)) => how_it_ended(ended),
+            Err(late) => late.to_string(),
+        };
+        let what = format!("{}: {what}", self.source.name());
+        vec![Evidence::failed(self.source.witness(), what, ask.at())]
+    }
+}
+
+fn how_it_ended(ended: JoinError) -> String {
+    match ended.try_into_panic() {
+        Ok(panic) => {
+            let said = panic
+                .downcast_ref::<&str>()
+                .copied()
+                .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            said.map_or("it panicked".to_owned(), |said| {
+                format!("it panicked: {said}")
+            })
+        }
+        Err(_) => "it was given up".to_owned(),
+    }
+}

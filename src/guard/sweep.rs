@@ -1,0 +1,221 @@
+//! Many runners at once: what is shared is read once, what is dear only where it can help, and a permit
+//! is made when it is pulled.
+
+use super::{Guard, TO_REMEMBER, conclude::Recalled};
+use crate::{
+    clock::Deadline,
+    decision::{Decision, Verdict},
+    evidence::{Claim, Evidence, Signal},
+    fleet::FleetReport,
+    hold::HoldCode,
+    runner::Runner,
+    source::{Ask, Cost, Depth, Round},
+    time::Instant,
+};
+use futures::{Stream, StreamExt, stream};
+use std::{
+    collections::{HashSet, VecDeque},
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+/// Runners that are asked about at the same time.
+const AT_ONCE: usize = 64;
+
+/// The decisions of one sweep: a [`Stream`]. Nothing is asked before the first is pulled.
+#[must_use = "a sweep asks nobody until it is pulled"]
+pub struct Sweep {
+    decisions: Pin<Box<dyn Stream<Item = Decision> + Send>>,
+}
+
+impl fmt::Debug for Sweep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sweep").finish_non_exhaustive()
+    }
+}
+
+impl Stream for Sweep {
+    type Item = Decision;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Decision>> {
+        self.decisions.as_mut().poll_next(context)
+    }
+}
+
+impl Sweep {
+    pub(super) fn over(guard: Guard, runners: Vec<Runner>) -> Self {
+        let begin = Sweeping::Due(guard, runners);
+        Self {
+            decisions: Box::pin(stream::unfold(begin, Sweeping::next)),
+        }
+    }
+
+    /// The next decision. A permit in it was made just now.
+    pub async fn next(&mut self) -> Option<Decision> {
+        self.decisions.next().await
+    }
+}
+
+/// How far a sweep has come.
+enum Sweeping {
+    Due(Guard, Vec<Runner>),
+    Surveyed(Surveyed),
+}
+
+struct Surveyed {
+    guard: Guard,
+    round: Round,
+    deadline: Deadline,
+    /// Those that must stay.
+    held: VecDeque<Decision>,
+    /// Those that may go, as far as the survey tells: longest vacant first.
+    candidates: VecDeque<Candidate>,
+    /// How many permits may still be given.
+    permits_left: Option<usize>,
+}
+
+struct Candidate {
+    runner: Runner,
+    evidence: Vec<Evidence>,
+    vacant_since: Option<Instant>,
+}
+
+impl Sweeping {
+    async fn next(self) -> Option<(Decision, Self)> {
+        let mut surveyed = match self {
+            Self::Due(guard, runners) => guard.survey(runners).await,
+            Self::Surveyed(surveyed) => surveyed,
+        };
+        let decision = match surveyed.held.pop_front() {
+            Some(held) => held,
+            None => {
+                let candidate = surveyed.candidates.pop_front()?;
+                surveyed.confirm(candidate).await
+            }
+        };
+        let answer = surveyed.guard.answer(decision).await;
+        Some((answer, Self::Surveyed(surveyed)))
+    }
+}
+
+impl Guard {
+    /// Looks at all runners, with reads that they share.
+    async fn survey(&self, runners: Vec<Runner>) -> Surveyed {
+        let mut seen = HashSet::new();
+        let mut runners = runners;
+        runners.retain(|runner| seen.insert((runner.scope.clone(), runner.name.clone())));
+        let policy = self.policy();
+        let deadline = Deadline::within(policy.sweep_deadline);
+        // What takes longer to read is no evidence any more.
+        let reading = policy.evidence_max_age.max(policy.ask_deadline);
+        let reading = Deadline::within(reading).or_sooner(deadline.less(TO_REMEMBER));
+        let budget = policy.max_permits_per_sweep;
+        let permits_left = budget.map(|budget| budget.permits(runners.len()));
+        let round = Round::sweep(&runners);
+        let recalled = self.recall_all(&runners, reading).await;
+        let looks = runners.into_iter().zip(recalled);
+        let decided: Vec<_> = stream::iter(looks)
+            .map(|(runner, recalled)| self.survey_one(runner, recalled, &round, reading, deadline))
+            .buffered(AT_ONCE)
+            .collect()
+            .await;
+        let mut held = VecDeque::new();
+        let mut candidates = Vec::new();
+        for decision in decided {
+            match decision {
+                Decision::Hold(_) => held.push_back(decision),
+                // This permit is not given to anybody: it is made anew when it is pulled.
+                Decision::Terminate(permit) => {
+                    let assessment = permit.into_assessment();
+                    candidates.push(Candidate {
+                        vacant_since: assessment.vacant_since.or(assessment.runner.launched_at),
+                        runner: assessment.runner,
+                        evidence: assessment.evidence,
+                    });
+                }
+            }
+        }
+        candidates
+            .sort_by_key(|candidate| (candidate.vacant_since.is_none(), candidate.vacant_since));
+        Surveyed {
+            guard: self.clone(),
+            round,
+            deadline,
+            held,
+            candidates: candidates.into(),
+            permits_left,
+        }
+    }
+
+    async fn survey_one(
+        &self,
+        runner: Runner,
+        recalled: Recalled,
+        round: &Round,
+        reading: Deadline,
+        deadline: Deadline,
+    ) -> Decision {
+        let at = self.now();
+        let (memory, round) = (recalled.shared(), round.clone());
+        let ask = Ask::new(runner.clone(), at, Depth::Survey, memory, round);
+        let cheap = |cost: Cost| cost == Cost::Cheap;
+        let mut evidence = self
+            .gather(&ask, reading, |source| cheap(source.cost()))
+            .await;
+        let (so_far, _) = self.decide(&runner, &evidence, &recalled);
+        if is_worth_a_scan(&so_far) {
+            let scans = self.gather(&ask, reading, |source| !cheap(source.cost()));
+            evidence.extend(scans.await);
+        }
+        self.conclude(&runner, evidence, recalled, deadline).await
+    }
+}
+
+/// Whether a dear witness could change the answer, now or later: not where a cheap one says, by itself,
+/// that the runner has a job or could not be heard.
+fn is_worth_a_scan(so_far: &Decision) -> bool {
+    let claims = so_far.assessment().claims;
+    !so_far.reasons().any(|reason| match reason.code() {
+        // A flag that a live beacon denies may be refuted by the jobs.
+        HoldCode::Busy => claims.lease != Claim::Vacant,
+        HoldCode::LeaseLive
+        | HoldCode::SelfUpdate
+        | HoldCode::RegistrationUnreadable
+        | HoldCode::LeaseUnreadable
+        | HoldCode::Launching
+        | HoldCode::Objection
+        | HoldCode::ObjectionUnreadable
+        | HoldCode::Pinned
+        | HoldCode::FleetUnreadable => true,
+        _ => false,
+    })
+}
+
+impl Surveyed {
+    /// Looks at one candidate by itself, and gives it its permit if it still may go.
+    async fn confirm(&mut self, candidate: Candidate) -> Decision {
+        let guard = &self.guard;
+        let Candidate {
+            runner, evidence, ..
+        } = candidate;
+        if self.permits_left == Some(0) {
+            let spent = FleetReport {
+                permits_left: Some(0),
+                ..FleetReport::default()
+            };
+            let spent = Evidence::new("budget", guard.now(), Signal::Fleet(spent));
+            let evidence = evidence.into_iter().chain([spent]).collect();
+            let recalled = guard.recall(&runner, self.deadline).await;
+            return guard
+                .conclude(&runner, evidence, recalled, self.deadline)
+                .await;
+        }
+        let deadline = Deadline::within(guard.policy().ask_deadline).or_sooner(self.deadline);
+        let decision = guard.look(&runner, self.round.clone(), deadline).await;
+        if decision.verdict() == Verdict::Terminate {
+            self.permits_left = self.permits_left.map(|left| left.saturating_sub(1));
+        }
+        decision
+    }
+}

@@ -1,0 +1,163 @@
+//! Typed records over the store.
+
+use crate::{
+    runner::{RunnerName, Scope},
+    store::{Key, Kind, Record, Store, StoreError, Swap, Version},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::sync::Arc;
+
+/// How often a read-decide-write is begun anew when somebody else wrote in between.
+const ATTEMPTS: usize = 8;
+
+/// The records of one GitHub.
+#[derive(Debug, Clone)]
+pub(crate) struct Records {
+    store: Arc<dyn Store>,
+    api: Arc<str>,
+}
+
+/// A record as it was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept<T> {
+    pub(crate) value: T,
+    pub(crate) version: Option<Version>,
+    /// What is the matter with what was kept, where it could not be read: then `value` is a new one.
+    pub(crate) lost: Option<String>,
+}
+
+impl Records {
+    pub(crate) fn new(store: Arc<dyn Store>, api: &str) -> Self {
+        Self {
+            store,
+            api: api.into(),
+        }
+    }
+
+    pub(crate) fn of_runner(&self, scope: &Scope, kind: Kind, name: &RunnerName) -> Key {
+        Key::of_runner(self.api.clone(), scope.clone(), kind, name.clone())
+    }
+
+    pub(crate) fn of_scope(&self, scope: &Scope, kind: Kind) -> Key {
+        Key::of_scope(self.api.clone(), scope.clone(), kind)
+    }
+
+    /// What the store is and where.
+    pub(crate) fn describe(&self) -> String {
+        self.store.describe()
+    }
+
+    /// Reads records, in the order of their keys.
+    pub(crate) async fn read<T: DeserializeOwned + Default>(
+        &self,
+        keys: &[Key],
+    ) -> Result<Vec<Kept<T>>, StoreError> {
+        let records = self.store.read(keys).await?;
+        if records.len() != keys.len() {
+            return Err(self.unusable("read", "it gave back another number of records"));
+        }
+        let kept = keys.iter().zip(records);
+        Ok(kept.map(|(key, record)| self.parse(key, record)).collect())
+    }
+
+    /// Reads one record.
+    pub(crate) async fn read_one<T: DeserializeOwned + Default>(
+        &self,
+        key: &Key,
+    ) -> Result<Kept<T>, StoreError> {
+        let kept = self.read(std::slice::from_ref(key)).await?;
+        let one = kept.into_iter().next();
+        one.ok_or_else(|| self.unusable("read", "it gave back nothing"))
+    }
+
+    /// Reads every record of a kind in a scope. One that cannot be read is left out.
+    pub(crate) async fn scan<T: DeserializeOwned>(
+        &self,
+        scope: &Scope,
+        kind: Kind,
+    ) -> Result<Vec<T>, StoreError> {
+        let records = self.store.scan(&self.api, scope, kind).await?;
+        let values = records.iter().map(|(_, record)| &record.value);
+        Ok(values
+            .filter_map(|value| serde_json::from_str(value).ok())
+            .collect())
+    }
+
+    /// Writes a record over the version that was read.
+    pub(crate) async fn write<T: Serialize>(
+        &self,
+        key: &Key,
+        over: Option<Version>,
+        value: &T,
+    ) -> Result<Swap, StoreError> {
+        let value = serde_json::to_string(value)
+            .map_err(|error| self.unusable("write", error.to_string()))?;
+        self.store.swap(key, over, &value).await
+    }
+
+    /// Reads a record, changes it and writes it, anew as long as somebody else writes in between.
+    /// What did not change is not written.
+    pub(crate) async fn update<T, R>(
+        &self,
+        key: &Key,
+        mut change: impl FnMut(&mut T) -> R,
+    ) -> Result<R, StoreError>
+    where
+        T: DeserializeOwned + Serialize + Default + Clone + PartialEq,
+    {
+        for _ in 0..ATTEMPTS {
+            let Kept {
+                mut value,
+                version,
+                lost,
+            } = self.read_one::<T>(key).await?;
+            let before = value.clone();
+            let result = change(&mut value);
+            if value == before && lost.is_none() {
+                return Ok(result);
+            }
+            if let Swap::Done(_) = self.write(key, version, &value).await? {
+                return Ok(result);
+            }
+        }
+        Err(self.contended())
+    }
+
+    /// Others write all the time.
+    pub(crate) fn contended(&self) -> StoreError {
+        self.unusable("write", "other guards write the same record all the time")
+    }
+
+    fn parse<T: DeserializeOwned + Default>(&self, key: &Key, record: Option<Record>) -> Kept<T> {
+        let Some(Record { version, value }) = record else {
+            return Kept {
+                value: T::default(),
+                version: None,
+                lost: None,
+            };
+        };
+        let (value, lost) = match serde_json::from_str(&value) {
+            Ok(value) => (value, None),
+            Err(error) => (
+                T::default(),
+                Some(format!(
+                    "{}: the {key} cannot be read ({error}); it is begun anew, and its windows with it",
+                    self.describe()
+                )),
+            ),
+        };
+        Kept {
+            value,
+            version: Some(version),
+            lost,
+        }
+    }
+
+    fn unusable(&self, doing: &'static str, what: impl Into<String>) -> StoreError {
+        StoreError::Unusable {
+            store: self.describe(),
+            doing,
+            source: what.into().into(),
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The library's own witnesses.
+
+mod jobs;
+mod registration;
+mod shared;
+
+pub use jobs::{JobsSource, Repositories};
+pub use registration::RegistrationSource;

@@ -1,0 +1,250 @@
+//! The workflow jobs, as GitHub shows them: the view that can say *vacant*.
+
+use super::shared::{Read, SharedReads};
+use crate::{
+    clock::Clock,
+    evidence::{Evidence, Job, JobStatus, JobsView, Signal, Witness},
+    github::{GitHub, GitHubError, Repository, RunStatus},
+    policy::Policy,
+    runner::Scope,
+    source::{Ask, Cost, EvidenceSource, Reach, Trouble},
+    time::after,
+};
+use async_trait::async_trait;
+use futures::{StreamExt, stream};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// Repositories that are read at the same time, and runs of each. Together they stay well below the
+/// hundred requests at once that GitHub allows (facts of its secondary limit).
+const REPOSITORIES_AT_ONCE: usize = 4;
+const RUNS_AT_ONCE: usize = 10;
+
+/// Which repositories could give a job to the runners of an organisation or an enterprise. A
+/// repository's runner takes jobs of its own repository, whatever stands here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Repositories {
+    given: BTreeSet<Repository>,
+    are_all: bool,
+}
+
+impl Repositories {
+    /// None are given: only the runners of repositories have a jobs view.
+    #[must_use]
+    pub fn of_each_runner() -> Self {
+        Self::default()
+    }
+
+    /// These, among others: the view can hold, and never says *vacant*.
+    #[must_use]
+    pub fn some(repositories: impl IntoIterator<Item = Repository>) -> Self {
+        Self {
+            given: repositories.into_iter().collect(),
+            are_all: false,
+        }
+    }
+
+    /// These and no others: the view can say *vacant*. A repository that is left out is a way to kill
+    /// its jobs.
+    #[must_use]
+    pub fn all(repositories: impl IntoIterator<Item = Repository>) -> Self {
+        let some = Self::some(repositories);
+        Self {
+            // All of none are none.
+            are_all: !some.given.is_empty(),
+            ..some
+        }
+    }
+
+    /// Those to read for a scope, and whether they are all.
+    fn of(&self, scope: &Scope) -> (Vec<Repository>, bool) {
+        match Repository::of(scope) {
+            Some(own) => (vec![own], true),
+            None => (self.given.iter().cloned().collect(), self.are_all),
+        }
+    }
+}
+
+/// The witness `jobs`: every run that is requested, waiting, pending, queued or in progress, with its
+/// jobs.
+///
+/// The view is *complete*, and can say *vacant*, when every repository that could use the runner was read
+/// to its last page, below the 1,000 results that GitHub shows at the most.
+#[derive(Debug)]
+pub struct JobsSource {
+    github: GitHub,
+    clock: Arc<dyn Clock>,
+    policy: Arc<Policy>,
+    repositories: Repositories,
+    views: SharedReads<Scope, View>,
+}
+
+/// What one scan showed.
+#[derive(Debug, Default)]
+struct View {
+    jobs: Vec<Job>,
+    /// Whether anything could be read at all.
+    any: bool,
+    /// Why it is not complete.
+    troubles: Vec<String>,
+}
+
+impl JobsSource {
+    pub(crate) fn new(
+        github: GitHub,
+        clock: Arc<dyn Clock>,
+        policy: Arc<Policy>,
+        repositories: Repositories,
+    ) -> Self {
+        Self {
+            github,
+            clock,
+            policy,
+            repositories,
+            views: SharedReads::new(),
+        }
+    }
+
+    /// The view of the ask's scope: read once a round; of an earlier round only where it shows this
+    /// runner occupied.
+    async fn view(&self, ask: &Ask) -> Arc<Read<View>> {
+        let scope = ask.runner().scope.clone();
+        let asked_at = self.clock.now();
+        let since = after(asked_at, -self.policy.evidence_max_age / 2);
+        let fresh = after(asked_at, -self.policy.evidence_max_age);
+        let occupied = |last: &Read<View>| {
+            let names = |job: &Job| job.is_running_on(ask.runner(), ask.memory().id());
+            last.asked_at >= fresh && last.value.jobs.iter().any(names)
+        };
+        let (repositories, _) = self.repositories.of(&scope);
+        let read = self.read(repositories);
+        let views = &self.views;
+        views
+            .get(scope, ask.round(), asked_at, since, occupied, read)
+            .await
+    }
+
+    async fn read(&self, repositories: Vec<Repository>) -> View {
+        let views = stream::iter(repositories)
+            .map(|repository| self.read_repository(repository))
+            .buffer_unordered(REPOSITORIES_AT_ONCE);
+        views
+            .fold(View::default(), |all, one| async { all.and(one) })
+            .await
+    }
+
+    async fn read_repository(&self, repository: Repository) -> View {
+        let mut view = View::default();
+        let mut runs = BTreeSet::new();
+        for status in RunStatus::IN_ORDER {
+            match self.github.runs(&repository, status).await {
+                Ok(page) => {
+                    view.any = true;
+                    view.want(page.is_whole, || {
+                        format!("{repository}: not every {status} run is shown")
+                    });
+                    runs.extend(page.rows);
+                }
+                Err(error) => {
+                    view.fail(&error);
+                    // Where the first is refused, so are the others.
+                    if error
+                        .status()
+                        .is_some_and(|status| (400..500).contains(&status))
+                    {
+                        break;
+                    }
+                }
+            }
+        }
+        let jobs = stream::iter(runs)
+            .map(|run| {
+                let repository = &repository;
+                async move { (run, self.github.jobs(repository, run).await) }
+            })
+            .buffer_unordered(RUNS_AT_ONCE);
+        let mut jobs = std::pin::pin!(jobs);
+        while let Some((run, read)) = jobs.next().await {
+            match read {
+                Ok(page) => {
+                    view.any = true;
+                    view.want(page.is_whole, || {
+                        format!("{repository}: not every job of run {run} is shown")
+                    });
+                    view.jobs.extend(page.rows);
+                }
+                Err(error) => view.fail(&error),
+            }
+        }
+        view
+    }
+}
+
+#[async_trait]
+impl EvidenceSource for JobsSource {
+    fn name(&self) -> &str {
+        "github jobs"
+    }
+
+    fn witness(&self) -> Witness {
+        Witness::Jobs
+    }
+
+    fn reach(&self, scope: &Scope) -> Reach {
+        match self.repositories.of(scope) {
+            (repositories, _) if repositories.is_empty() => Reach::Nothing,
+            (_, false) => Reach::Holds,
+            (_, true) => Reach::Clears,
+        }
+    }
+
+    fn cost(&self) -> Cost {
+        Cost::Scan
+    }
+
+    async fn ask(&self, ask: &Ask) -> Result<Vec<Evidence>, Trouble> {
+        let read = self.view(ask).await;
+        let view = &read.value;
+        let (_, are_all) = self.repositories.of(&ask.runner().scope);
+        let mut evidence = Vec::new();
+        if view.any {
+            let jobs = view.jobs.iter().filter(|job| concerns(job, ask));
+            let seen = JobsView {
+                complete: are_all && view.troubles.is_empty(),
+                jobs: jobs.cloned().collect(),
+            };
+            evidence.push(Evidence::new("github", read.asked_at, Signal::Jobs(seen)));
+        }
+        if !view.troubles.is_empty() {
+            let what = view.troubles.join("; ");
+            evidence.push(Evidence::failed(Witness::Jobs, what, read.asked_at));
+        }
+        Ok(evidence)
+    }
+}
+
+/// Whether the decision about this runner could rest on the job: it names the runner, it could be on its
+/// way to it, or it was so at an earlier look.
+fn concerns(job: &Job, ask: &Ask) -> bool {
+    let memory = ask.memory();
+    let unassigned = job.status != JobStatus::Completed && !job.is_elsewhere();
+    unassigned || job.names(ask.runner(), memory.id()) || memory.awaits(job.id)
+}
+
+impl View {
+    fn and(mut self, other: Self) -> Self {
+        self.jobs.extend(other.jobs);
+        self.troubles.extend(other.troubles);
+        self.any |= other.any;
+        self
+    }
+
+    fn want(&mut self, holds: bool, else_trouble: impl FnOnce() -> String) {
+        if !holds {
+            self.troubles.push(else_trouble());
+        }
+    }
+
+    fn fail(&mut self, error: &GitHubError) {
+        self.troubles.push(error.to_string());
+    }
+}

@@ -1,0 +1,336 @@
+//! The registration, as GitHub has it: by number before any permit, from the listing in a sweep.
+
+use super::shared::{Read, SharedReads};
+use crate::{
+    clock::Clock,
+    evidence::{Evidence, Registration, Signal, Witness},
+    fleet::{FleetReport, Listed, Roster, Snapshot},
+    github::{GitHub, GitHubError, Listing, RunnerRow},
+    memory::Memory,
+    policy::Policy,
+    records::{Kept, Records},
+    runner::{RunnerId, RunnerName, Scope},
+    source::{Ask, Depth, EvidenceSource, Reach, Round, Trouble},
+    store::{Kind, StoreError},
+    time::{Instant, after, age},
+};
+use async_trait::async_trait;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+use thiserror::Error;
+
+/// The witness `registration`: GitHub's `busy` and `status`, whether the listing can be trusted, and how
+/// far our clock is from GitHub's.
+#[derive(Debug)]
+pub struct RegistrationSource {
+    github: GitHub,
+    clock: Arc<dyn Clock>,
+    policy: Arc<Policy>,
+    records: Records,
+    listings: SharedReads<Scope, Result<Surveyed, Unheard>>,
+    /// Scopes that are known to be ours: no need to write it down again.
+    known: Mutex<HashSet<Scope>>,
+}
+
+/// A listing, and what it is worth.
+#[derive(Debug)]
+struct Surveyed {
+    by_id: HashMap<RunnerId, RunnerRow>,
+    by_name: HashMap<Arc<str>, RunnerId>,
+    snapshot: Snapshot,
+    scope_is_ours: bool,
+    skew: Option<i64>,
+}
+
+/// Why nothing can be said.
+#[derive(Debug, Clone, Error)]
+enum Unheard {
+    #[error(transparent)]
+    GitHub(#[from] GitHubError),
+    #[error("what is known of the scope: {0}")]
+    Store(Arc<StoreError>),
+    #[error(
+        "GitHub's runner {id} is called {found:?}, not {wanted:?}; give the number and the name of one runner"
+    )]
+    AnotherName {
+        id: RunnerId,
+        found: Arc<str>,
+        wanted: RunnerName,
+    },
+    #[error("GitHub lists runner {0}, and answers 404 for it; ask again")]
+    Contradiction(RunnerId),
+}
+
+impl RegistrationSource {
+    pub(crate) fn new(
+        github: GitHub,
+        clock: Arc<dyn Clock>,
+        policy: Arc<Policy>,
+        records: Records,
+    ) -> Self {
+        Self {
+            github,
+            clock,
+            policy,
+            records,
+            listings: SharedReads::new(),
+            known: Mutex::default(),
+        }
+    }
+
+    /// One runner of a sweep: what the listing shows.
+    async fn survey(&self, ask: &Ask) -> Result<Vec<Evidence>, Unheard> {
+        let listing = self.listing(ask).await;
+        let surveyed = listing.value.as_ref().map_err(Clone::clone)?;
+        match surveyed.find(ask)? {
+            Some(row) => {
+                let report = FleetReport {
+                    // A drifting page says nothing about a runner that it shows.
+                    snapshot: match &surveyed.snapshot {
+                        Snapshot::Inconsistent => Snapshot::Trusted,
+                        other => other.clone(),
+                    },
+                    clock_skew_seconds: surveyed.skew,
+                    ..FleetReport::default()
+                };
+                Ok(evidence(registered(row), report, listing.asked_at))
+            }
+            None => Ok(absent(surveyed, listing.asked_at)),
+        }
+    }
+
+    /// This very runner: by its number; where that is not known, by its name and then by its number;
+    /// and where GitHub knows neither, beside the whole listing.
+    async fn look_up(&self, ask: &Ask) -> Result<Vec<Evidence>, Unheard> {
+        let asked_at = self.clock.now();
+        let runner = ask.runner();
+        let known = runner.id.or(ask.memory().id());
+        let listed = match known {
+            Some(id) => Some(id),
+            None => {
+                let named = self
+                    .github
+                    .runners_named(&runner.scope, &runner.name)
+                    .await?;
+                named.rows.first().map(|row| row.id)
+            }
+        };
+        if let Some(id) = listed {
+            match self.github.runner(&runner.scope, id).await? {
+                (Some(row), date) => return self.found(ask, &row, asked_at, date).await,
+                (None, _) if known.is_none() => return Err(Unheard::Contradiction(id)),
+                (None, _) => {}
+            }
+        }
+        let listing = self.listing(ask).await;
+        let surveyed = listing.value.as_ref().map_err(Clone::clone)?;
+        match surveyed.find(ask)? {
+            None => Ok(absent(surveyed, asked_at.min(listing.asked_at))),
+            // It has registered anew under its name.
+            Some(row) if Some(row.id) != listed => {
+                match self.github.runner(&runner.scope, row.id).await? {
+                    (Some(row), date) => self.found(ask, &row, asked_at, date).await,
+                    (None, _) => Err(Unheard::Contradiction(row.id)),
+                }
+            }
+            Some(row) => Err(Unheard::Contradiction(row.id)),
+        }
+    }
+
+    async fn found(
+        &self,
+        ask: &Ask,
+        row: &RunnerRow,
+        asked_at: Instant,
+        date: Option<Instant>,
+    ) -> Result<Vec<Evidence>, Unheard> {
+        row.is_called(&ask.runner().name)?;
+        self.note_ours(&ask.runner().scope).await;
+        let report = FleetReport {
+            clock_skew_seconds: skew(date, asked_at, self.clock.now()),
+            ..FleetReport::default()
+        };
+        Ok(evidence(registered(row), report, asked_at))
+    }
+
+    /// Writes down that this scope shows us a runner of ours. It serves later phantoms; where it fails,
+    /// they wait.
+    async fn note_ours(&self, scope: &Scope) {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known().contains(scope) {
+            return;
+        }
+        let key = self.records.of_scope(scope, Kind::Fleet);
+        match self.records.update(&key, Roster::found).await {
+            Ok(()) => {
+                known().insert(scope.clone());
+            }
+            Err(error) => {
+                tracing::warn!(%scope, %error, "could not write down that the scope is ours")
+            }
+        }
+    }
+
+    /// The listing of the ask's scope: read once a round.
+    async fn listing(&self, ask: &Ask) -> Arc<Read<Result<Surveyed, Unheard>>> {
+        let scope = &ask.runner().scope;
+        let asked_at = self.clock.now();
+        let since = after(asked_at, -self.policy.evidence_max_age / 2);
+        let read = self.read_listing(scope, ask, asked_at);
+        let never = |_: &Read<_>| false;
+        let scope = scope.clone();
+        let listings = &self.listings;
+        listings
+            .get(scope, ask.round(), asked_at, since, never, read)
+            .await
+    }
+
+    async fn read_listing(
+        &self,
+        scope: &Scope,
+        ask: &Ask,
+        asked_at: Instant,
+    ) -> Result<Surveyed, Unheard> {
+        let listing = self.github.runners(scope).await?;
+        let skew = skew(listing.date, asked_at, self.clock.now());
+        let judged = self.judge(scope, &listing, ask.round()).await;
+        let (snapshot, scope_is_ours) = judged.map_err(|error| Unheard::Store(Arc::new(error)))?;
+        let rows = listing.rows;
+        Ok(Surveyed {
+            by_name: rows.iter().map(|row| (row.name.clone(), row.id)).collect(),
+            by_id: rows.into_iter().map(|row| (row.id, row)).collect(),
+            snapshot,
+            scope_is_ours,
+            skew,
+        })
+    }
+
+    /// What a listing is worth, beside what earlier ones showed.
+    async fn judge(
+        &self,
+        scope: &Scope,
+        listing: &Listing,
+        round: &Round,
+    ) -> Result<(Snapshot, bool), StoreError> {
+        let asked: HashSet<_> = round.names(scope).collect();
+        let rows: HashSet<_> = listing.rows.iter().map(|row| &*row.name).collect();
+        let listed = Listed {
+            total: listing.total,
+            rows: &rows,
+            count: listing.rows.len(),
+            asked: &asked,
+            asked_are_all: round.is_sweep(),
+        };
+        let key = self.records.of_scope(scope, Kind::Fleet);
+        let known: Kept<Roster> = self.records.read_one(&key).await?;
+        let missing: Vec<_> = known.value.missing(listed).collect();
+        let memories: Vec<_> = missing
+            .iter()
+            .map(|name| self.records.of_runner(scope, Kind::Memory, name))
+            .collect();
+        let memories: Vec<Kept<Memory>> = self.records.read(&memories).await?;
+        let worked: HashSet<_> = missing
+            .into_iter()
+            .zip(&memories)
+            .filter_map(|(name, memory)| memory.value.was_occupied().then_some(name))
+            .collect();
+        let now = self.clock.now();
+        self.records
+            .update(&key, |roster: &mut Roster| {
+                let worked = |name: &RunnerName| worked.contains(name);
+                let snapshot = roster.judge(listed, worked, now, &self.policy);
+                (snapshot, roster.scope_is_ours())
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl EvidenceSource for RegistrationSource {
+    fn name(&self) -> &str {
+        "github runners"
+    }
+
+    fn witness(&self) -> Witness {
+        Witness::Registration
+    }
+
+    fn reach(&self, _scope: &Scope) -> Reach {
+        Reach::Clears
+    }
+
+    async fn ask(&self, ask: &Ask) -> Result<Vec<Evidence>, Trouble> {
+        let said = match ask.depth() {
+            Depth::Survey => self.survey(ask).await,
+            Depth::Permit => self.look_up(ask).await,
+        };
+        said.map_err(Into::into)
+    }
+}
+
+impl Surveyed {
+    /// The runner's row: under its number, else under its name.
+    fn find(&self, ask: &Ask) -> Result<Option<&RunnerRow>, Unheard> {
+        let runner = ask.runner();
+        let by_number = runner.id.and_then(|id| self.by_id.get(&id));
+        if let Some(row) = by_number {
+            row.is_called(&runner.name)?;
+            return Ok(Some(row));
+        }
+        let id = self.by_name.get(runner.name.as_str());
+        Ok(id.and_then(|id| self.by_id.get(id)))
+    }
+}
+
+impl RunnerRow {
+    /// Another runner's flag must not speak for this one.
+    fn is_called(&self, wanted: &RunnerName) -> Result<(), Unheard> {
+        if *self.name == *wanted.as_str() {
+            return Ok(());
+        }
+        Err(Unheard::AnotherName {
+            id: self.id,
+            found: self.name.clone(),
+            wanted: wanted.clone(),
+        })
+    }
+}
+
+fn registered(row: &RunnerRow) -> Registration {
+    Registration::Registered {
+        id: Some(row.id),
+        busy: row.busy,
+        status: row.status,
+        labels: row.labels.clone(),
+    }
+}
+
+fn absent(surveyed: &Surveyed, asked_at: Instant) -> Vec<Evidence> {
+    let absent = Registration::Absent {
+        beside_listing: surveyed.snapshot == Snapshot::Trusted,
+        scope_is_ours: surveyed.scope_is_ours,
+    };
+    let report = FleetReport {
+        snapshot: surveyed.snapshot.clone(),
+        clock_skew_seconds: surveyed.skew,
+        ..FleetReport::default()
+    };
+    evidence(absent, report, asked_at)
+}
+
+fn evidence(registration: Registration, report: FleetReport, asked_at: Instant) -> Vec<Evidence> {
+    vec![
+        Evidence::new("github", asked_at, Signal::Registration(registration)),
+        Evidence::new("github", asked_at, Signal::Fleet(report)),
+    ]
+}
+
+/// GitHub's clock less ours, in seconds. GitHub answered between our asking and our receipt.
+fn skew(date: Option<Instant>, asked_at: Instant, received_at: Instant) -> Option<i64> {
+    let date = date?;
+    let ahead = age(date, received_at).num_seconds();
+    let behind = age(date, asked_at).num_seconds();
+    Some(if ahead > 0 { ahead } else { behind.min(0) })
+}

@@ -1,0 +1,66 @@
+//! Reads that several asks share.
+
+use crate::{source::Round, time::Instant};
+use moka::future::Cache;
+use std::{fmt, future::Future, hash::Hash, sync::Arc};
+
+/// Scopes whose last read is kept. It bounds memory, not freshness.
+const KEPT: u64 = 1_024;
+
+/// A read, for which round it was made, and when its first request was sent.
+#[derive(Debug)]
+pub(super) struct Read<V> {
+    round: u64,
+    pub(super) asked_at: Instant,
+    pub(super) value: V,
+}
+
+/// The last read of each scope. Asks that come while one is under way share it.
+pub(super) struct SharedReads<K, V> {
+    last: Cache<K, Arc<Read<V>>>,
+}
+
+impl<K, V> fmt::Debug for SharedReads<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedReads").finish_non_exhaustive()
+    }
+}
+
+impl<K, V> SharedReads<K, V>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    pub(super) fn new() -> Self {
+        Self {
+            last: Cache::new(KEPT),
+        }
+    }
+
+    /// The read that is under way; else the last one, if it was made for this round or `still` says that it
+    /// will do; else a new one.
+    pub(super) async fn get(
+        &self,
+        key: K,
+        round: &Round,
+        asked_at: Instant,
+        since: Instant,
+        still: impl Fn(&Read<V>) -> bool + Send + Sync,
+        read: impl Future<Output = V> + Send,
+    ) -> Arc<Read<V>> {
+        let round = round.number();
+        let read = async move {
+            Arc::new(Read {
+                round,
+                asked_at,
+                value: read.await,
+            })
+        };
+        let outdated = |last: &Arc<Read<V>>| {
+            let of_this_round = last.round >= round && last.asked_at >= since;
+            !(of_this_round || still(last))
+        };
+        let entry = self.last.entry(key).or_insert_with_if(read, outdated);
+        entry.await.into_value()
+    }
+}
