@@ -192,3 +192,32 @@ pub enum StoreError {
         what: String,
     },
 }
+
+#[async_trait]
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+
+    async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StoreError> {
+        (**self).read(keys).await
+    }
+
+    async fn scan(
+        &self,
+        api: &str,
+        scope: &Scope,
+        kind: Kind,
+    ) -> Result<Vec<(Key, Record)>, StoreError> {
+        (**self).scan(api, scope, kind).await
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        expected: Option<Version>,
+        value: &str,
+    ) -> Result<Swap, StoreError> {
+        (**self).swap(key, expected, value).await
+    }
+}

@@ -128,7 +128,10 @@ impl Guard {
             let what = match deadline.meet(write).await {
                 Ok(Ok(Swap::Done(_))) => return decision,
                 Ok(Ok(Swap::Conflict)) => {
+                    let trouble = recalled.trouble.take();
                     recalled = self.recall(runner, deadline).await;
+                    // A look that met with trouble holds, whatever is found afterwards.
+                    recalled.trouble = trouble.or(recalled.trouble);
                     continue;
                 }
                 Ok(Err(error)) => error.to_string(),
