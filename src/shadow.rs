@@ -176,6 +176,23 @@ impl ShadowSummary {
     }
 }
 
+#[cfg(feature = "guard")]
+impl ShadowSummary {
+    /// What was counted in a scope of one GitHub, by every guard on this store.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError) when it could not be read.
+    pub async fn read(
+        store: std::sync::Arc<dyn crate::store::Store>,
+        api: &str,
+        scope: &crate::runner::Scope,
+    ) -> Result<Self, crate::store::StoreError> {
+        let records = crate::records::Records::new(store, api);
+        let counted: Vec<Shadow> = records.scan(scope, crate::store::Kind::Shadow).await?;
+        Ok(Self::of(&counted))
+    }
+}
+
 impl fmt::Display for ShadowSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Some(since), Some(until)) = (self.since, self.until) else {

@@ -1,17 +1,25 @@
 //! The command line.
 
+mod check;
+mod deployment;
 mod html;
 mod input;
 mod replay;
+mod runners;
+mod shadow;
+mod sweep;
 mod timeline;
 
-use clap::{Parser, Subcommand};
-use std::process::ExitCode;
+use clap::{CommandFactory, Parser, Subcommand};
+use std::{io, process::ExitCode};
+use tracing_subscriber::EnvFilter;
 
 /// May this self-hosted GitHub Actions runner be terminated now?
 ///
 /// GitHub's `busy` flag lags a job's start and flips to false in the middle of jobs. This tool
 /// weighs it against the workflow jobs, the runner's job lease and a grace window, and says why.
+///
+/// Begin with `check --shadow`, or `sweep --shadow`: it decides and counts, and lets nothing go.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
@@ -21,11 +29,61 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Check(check::Arguments),
+    Sweep(sweep::Arguments),
+    Shadow(shadow::Arguments),
     Replay(replay::Arguments),
+    /// Print a completion script for a shell
+    ///
+    /// For bash: source <(scale-in-guard completions bash)
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
 }
 
+/// What could not be done, for the person at the terminal: exit code 2.
+type Fault = Box<dyn std::error::Error>;
+
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Replay(arguments) => replay::run(&arguments),
-    }
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("SCALE_IN_GUARD_LOG");
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("warn")))
+        .with_writer(io::stderr)
+        .init();
+    let done = match cli.command {
+        Command::Check(arguments) => wait_for(check::run(&arguments)),
+        Command::Sweep(arguments) => wait_for(sweep::run(&arguments)),
+        Command::Shadow(arguments) => wait_for(shadow::run(&arguments)),
+        Command::Replay(arguments) => Ok(replay::run(&arguments)),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "scale-in-guard", &mut script);
+            io::Write::write_all(&mut io::stdout(), &script)
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(Fault::from)
+        }
+    };
+    done.unwrap_or_else(|fault| {
+        // Whoever read our output has read enough.
+        let broken_pipe = fault
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        if broken_pipe {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("scale-in-guard: {fault}");
+        ExitCode::from(2)
+    })
+}
+
+fn wait_for(work: impl Future<Output = Result<ExitCode, Fault>>) -> Result<ExitCode, Fault> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(work);
+    // A read that hangs must not keep the answer.
+    runtime.shutdown_background();
+    done
 }

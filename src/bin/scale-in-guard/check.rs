@@ -1,0 +1,84 @@
+//! `scale-in-guard check`: may this one runner be terminated now?
+
+use crate::{
+    Fault,
+    deployment::{Deployment, unless_refused},
+};
+use chrono::{DateTime, Utc};
+use clap::Args;
+use scale_in_guard::{Decision, Runner, runner::RunnerName};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+/// May this runner be terminated now? Asks GitHub for its registration and for the jobs that could be on
+/// it, weighs the answers against earlier looks, and says why
+///
+/// A runner goes only after it has been seen vacant for the grace window (5 minutes): the first look
+/// always holds, and the answer says when to ask again. Memory of earlier looks is kept in a file
+/// between calls; look at a runner at least every 10 minutes, or its window starts anew.
+///
+/// The token is read from GITHUB_TOKEN: it must be able to read the scope's self-hosted runners and, for
+/// the jobs, the repositories' actions. It is never printed.
+#[derive(Args)]
+#[command(after_long_help = "\
+Exit status:
+  0  it may be terminated, now: call terminate at once
+  1  it must stay; the reasons say why, what ends each, and when to ask again
+  2  it could not ask: wrong usage or policy, or the token is missing or refused
+
+Examples:
+  scale-in-guard check --scope repo:acme/atlas --runner i-06cbe04821ccba677 --shadow
+
+  scale-in-guard check --scope org:acme --repos acme/atlas,acme/web --repos-are-all \\
+      --runner i-06cbe04821ccba677 --id 18700 --launched-at 2026-05-14T01:40:00Z \\
+    && aws ec2 terminate-instances --instance-ids i-06cbe04821ccba677
+
+What it asks and how far that reaches is printed once, on standard error.
+SCALE_IN_GUARD_LOG=info shows each decision as a log line.")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    deployment: Deployment,
+
+    /// The runner's name, as GitHub shows it
+    #[arg(long, value_name = "NAME")]
+    runner: RunnerName,
+
+    /// Its registration's number, where you know it
+    #[arg(long, value_name = "N")]
+    id: Option<u64>,
+
+    /// When its instance was launched (RFC 3339), where you know it: a phantom is known by it
+    #[arg(long, value_name = "TIME")]
+    launched_at: Option<DateTime<Utc>>,
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
+    let deployment = &arguments.deployment;
+    let scope = &deployment.place.scope;
+    let (guard, github) = deployment.guard()?;
+    let mut runner = Runner::new(arguments.runner.as_str(), &scope.to_string())?;
+    runner.id = arguments.id.map(scale_in_guard::runner::RunnerId);
+    runner.launched_at = arguments.launched_at;
+    let decision = guard.can_terminate(&runner).await;
+    let mut out = anstream::stdout().lock();
+    if deployment.json {
+        writeln!(out, "{}", serde_json::to_string(&decision)?)?;
+    } else {
+        write!(out, "{}", decision.explain())?;
+    }
+    out.flush()?;
+    writeln!(io::stderr(), "{}", guard.coverage(scope))?;
+    unless_refused(&github)?;
+    Ok(match decision {
+        Decision::Terminate(permit) => match guard.redeem(permit).await {
+            Ok(_go) => ExitCode::SUCCESS,
+            Err(refused) => {
+                writeln!(io::stderr(), "{refused}")?;
+                ExitCode::from(1)
+            }
+        },
+        Decision::Hold(_) => ExitCode::from(1),
+    })
+}

@@ -1,0 +1,201 @@
+//! What is asked, where it is remembered, and under which policy: the options that `check` and `sweep`
+//! share.
+
+use crate::Fault;
+use clap::Args;
+use etcetera::BaseStrategy;
+use scale_in_guard::{
+    Guard, Policy, Scope,
+    github::{API_URL, ApiUrl, GitHub, PlainHttp, Repository},
+    sources::Repositories,
+    store::Store,
+    stores::{MemoryStore, SqliteStore},
+};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
+
+/// Which GitHub, and where it is remembered.
+#[derive(Args)]
+pub(crate) struct Place {
+    /// Where the runners are registered: org:NAME, repo:OWNER/NAME or enterprise:NAME
+    #[arg(long, value_name = "SCOPE")]
+    pub(crate) scope: Scope,
+
+    /// The GitHub to ask; also from GITHUB_API_URL. On Enterprise Server: https://HOST/api/v3
+    /// [default: https://api.github.com]
+    #[arg(long, value_name = "URL")]
+    api_url: Option<String>,
+
+    /// Let the token travel unencrypted to a host other than this one
+    #[arg(long)]
+    allow_plain_http: bool,
+
+    /// Where earlier looks are remembered: sqlite:PATH or memory [default: a SQLite file in your state
+    /// folder, so that the grace window goes on between calls]
+    #[arg(long, value_name = "STORE")]
+    store: Option<StoreUrl>,
+}
+
+/// What `check` and `sweep` share.
+#[derive(Args)]
+pub(crate) struct Deployment {
+    #[command(flatten)]
+    pub(crate) place: Place,
+
+    /// The repositories whose jobs an organisation's or enterprise's runners take, OWNER/NAME, separated
+    /// by commas. Jobs found there hold
+    #[arg(long, value_name = "O/N,…", value_delimiter = ',')]
+    repos: Vec<Repository>,
+
+    /// No other repository can use these runners: the jobs view may say vacant
+    #[arg(long, requires = "repos")]
+    repos_are_all: bool,
+
+    /// The policy, as TOML; see docs/design.md for its keys
+    #[arg(long, value_name = "FILE.toml")]
+    policy: Option<PathBuf>,
+
+    /// Shadow mode: decide, remember and count beside what a busy-only autoscaler would have done, and
+    /// let nothing go
+    #[arg(long)]
+    pub(crate) shadow: bool,
+
+    /// Print the decision as JSON, one line each; see docs/json.md
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A store, as it is named on the command line.
+#[derive(Debug, Clone)]
+enum StoreUrl {
+    Memory,
+    Sqlite(PathBuf),
+}
+
+impl FromStr for StoreUrl {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "memory" => Ok(Self::Memory),
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            _ => Err("write sqlite:PATH or memory".to_owned()),
+        }
+    }
+}
+
+impl Place {
+    fn api_url(&self) -> String {
+        let from_env = || env::var("GITHUB_API_URL").ok().filter(|url| !url.is_empty());
+        let given = self.api_url.clone().or_else(from_env);
+        given.unwrap_or_else(|| API_URL.to_owned())
+    }
+
+    /// The GitHub to ask.
+    pub(crate) fn github(&self) -> Result<GitHub, Fault> {
+        let token = env::var("GITHUB_TOKEN").ok().filter(|token| !token.is_empty());
+        let token = token.ok_or(
+            "GITHUB_TOKEN is not set; give it a token that may read the scope's self-hosted runners and the repositories' actions",
+        )?;
+        let client = GitHub::builder(token).api_url(self.api_url());
+        Ok(client.plain_http(self.plain_http()).build()?)
+    }
+
+    /// The name that this GitHub has in records. No token is needed for it.
+    pub(crate) fn host(&self) -> Result<String, Fault> {
+        Ok(ApiUrl::parse(&self.api_url(), self.plain_http())?.host())
+    }
+
+    fn plain_http(&self) -> PlainHttp {
+        match self.allow_plain_http {
+            true => PlainHttp::Anywhere,
+            false => PlainHttp::LoopbackOnly,
+        }
+    }
+
+    /// Where it is remembered.
+    pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Fault> {
+        let path = match &self.store {
+            Some(StoreUrl::Memory) => return Ok(Arc::new(MemoryStore::new())),
+            Some(StoreUrl::Sqlite(path)) => path.clone(),
+            None => default_file()?,
+        };
+        let store = SqliteStore::open(&path)?;
+        if store.was_created() {
+            let path = path.display();
+            eprintln!("memory: {path} is new; every grace window begins now");
+        }
+        Ok(Arc::new(store))
+    }
+}
+
+/// The SQLite file in the user's state folder.
+fn default_file() -> Result<PathBuf, Fault> {
+    let folders = etcetera::choose_base_strategy().map_err(|_| {
+        "there is no home folder to remember in; say where with --store sqlite:PATH"
+    })?;
+    let state = folders.state_dir().unwrap_or_else(|| folders.data_dir());
+    Ok(state.join("scale-in-guard").join("memory.sqlite"))
+}
+
+impl Deployment {
+    /// The guard, and the GitHub that it asks.
+    pub(crate) fn guard(&self) -> Result<(Guard, GitHub), Fault> {
+        let policy = self.read_policy()?;
+        let repositories = self.repositories()?;
+        let github = self.place.github()?;
+        let guard = Guard::builder()
+            .policy(policy)
+            .github(github.clone(), repositories)
+            .store(self.place.store()?);
+        let guard = if self.shadow { guard.shadow() } else { guard };
+        Ok((guard.build()?, github))
+    }
+
+    fn repositories(&self) -> Result<Repositories, Fault> {
+        let scope = &self.place.scope;
+        match scope {
+            Scope::Repository { .. } if !self.repos.is_empty() => {
+                return Err(format!("--repos: the runners of {scope} take jobs of that repository alone; leave it out").into());
+            }
+            Scope::Organization(name) => {
+                let foreign = |repo: &&Repository| !repo.owner().eq_ignore_ascii_case(name);
+                if let Some(foreign) = self.repos.iter().find(foreign) {
+                    return Err(format!("--repos: {foreign} is not of {scope}, whose runners cannot take its jobs").into());
+                }
+            }
+            _ => {}
+        }
+        let repos = self.repos.iter().cloned();
+        Ok(match self.repos_are_all {
+            true => Repositories::all(repos),
+            false => Repositories::some(repos),
+        })
+    }
+
+    fn read_policy(&self) -> Result<Policy, Fault> {
+        match &self.policy {
+            Some(path) => read_policy(path),
+            None => Ok(Policy::default()),
+        }
+    }
+}
+
+fn read_policy(path: &Path) -> Result<Policy, Fault> {
+    let shown = path.display();
+    let text = fs::read_to_string(path).map_err(|error| format!("--policy {shown}: {error}"))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let policy = toml::from_str(text);
+    Ok(policy.map_err(|error| format!("--policy {shown}: {error}"))?)
+}
+
+/// GitHub refused the token: nothing was really asked.
+pub(crate) fn unless_refused(github: &GitHub) -> Result<(), Fault> {
+    if github.refused_token() {
+        return Err("GitHub refused the token (401); give GITHUB_TOKEN one that is valid".into());
+    }
+    Ok(())
+}

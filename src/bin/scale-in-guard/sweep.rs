@@ -1,0 +1,161 @@
+//! `scale-in-guard sweep`: may these runners be terminated now?
+
+use crate::{
+    Fault,
+    deployment::{Deployment, unless_refused},
+    runners,
+};
+use clap::Args;
+use scale_in_guard::{Decision, Verdict};
+use std::{
+    collections::BTreeMap,
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+/// May these runners be terminated now? One line of JSON for each runner, one decision a line: first those
+/// that must stay, then, longest vacant first, those that may go
+///
+/// What they share is read once: GitHub's list of runners, and the jobs only if some runner could go. A
+/// line that may go was looked at just before it is printed: act on it at once, for a permit is good for
+/// 10 seconds.
+///
+/// Give it every runner that you have. A runner that you name no more is taken to have departed.
+#[derive(Args)]
+#[command(after_long_help = "\
+A line of the file: {\"name\": \"i-06cbe04821ccba677\", \"id\": 18700, \"launched_at\": \"2026-05-14T01:40:00Z\"}
+Only the name must be there. \"labels\" and \"ephemeral\" may be.
+
+Exit status:
+  0  every runner was asked about; the lines say which may go
+  2  it could not ask: wrong usage or policy, a line that is no runner (the others are judged), or the
+     token is missing or refused
+
+Example, every few minutes:
+  list-my-instances | scale-in-guard sweep --scope org:acme --repos acme/atlas --repos-are-all \\
+      --json --runners - | jq -r 'select(.verdict == \"terminate\") | .runner.name'
+
+A summary stands on standard error: how many were asked about, how many may go, why the others are held,
+and how many requests GitHub was sent.")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    deployment: Deployment,
+
+    /// The runners, as JSON Lines; `-` reads them from standard input
+    #[arg(long, value_name = "FILE|-")]
+    runners: PathBuf,
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
+    let deployment = &arguments.deployment;
+    let scope = &deployment.place.scope;
+    let (guard, github) = deployment.guard()?;
+    let read = runners::read(&arguments.runners, scope)?;
+    for fault in &read.faults {
+        eprintln!("{fault}");
+    }
+    eprintln!("{}", guard.coverage(scope));
+    let progress = Progress::over(read.runners.len());
+    let mut sweep = guard.sweep(read.runners);
+    let mut tally = Tally::default();
+    let mut out = anstream::stdout().lock();
+    while let Some(decision) = sweep.next().await {
+        tally.add(&decision);
+        progress.show(tally.asked);
+        if deployment.json {
+            writeln!(out, "{}", serde_json::to_string(&decision)?)?;
+        } else {
+            writeln!(out, "{}", line(&decision))?;
+        }
+        out.flush()?;
+        if let Decision::Terminate(permit) = decision
+            && let Err(refused) = guard.redeem(permit).await
+        {
+            progress.clear();
+            eprintln!("{refused}");
+        }
+    }
+    progress.clear();
+    tally.print(github.requests());
+    if deployment.shadow {
+        eprintln!("{}", guard.shadow_summary(scope).await?);
+    }
+    unless_refused(&github)?;
+    Ok(match read.faults.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(2),
+    })
+}
+
+/// A decision in one line, for a person.
+fn line(decision: &Decision) -> String {
+    let assessment = decision.assessment();
+    let name = &assessment.runner.name;
+    let codes: Vec<_> = decision.reasons().map(|reason| reason.code_str()).collect();
+    match decision {
+        Decision::Terminate(permit) => format!("terminate  {name}  {}", permit.basis()),
+        Decision::Hold(hold) => {
+            let retry_at = hold.retry_at().map_or(String::new(), |at| {
+                format!("  ask again at {}", at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+            });
+            format!("hold       {name}  {}{retry_at}", codes.join(", "))
+        }
+    }
+}
+
+/// What was decided so far.
+#[derive(Default)]
+struct Tally {
+    asked: usize,
+    may_go: usize,
+    held: BTreeMap<String, usize>,
+}
+
+impl Tally {
+    fn add(&mut self, decision: &Decision) {
+        self.asked += 1;
+        self.may_go += usize::from(decision.verdict() == Verdict::Terminate);
+        for reason in decision.reasons() {
+            *self.held.entry(reason.code_str().to_owned()).or_default() += 1;
+        }
+    }
+
+    fn print(&self, requests: u64) {
+        let held = self.asked - self.may_go;
+        eprintln!(
+            "asked about {}: {} may go, {held} held; {requests} GitHub requests",
+            self.asked, self.may_go
+        );
+        for (code, count) in &self.held {
+            eprintln!("  held for {code}: {count}");
+        }
+    }
+}
+
+/// A counter on standard error, where that is a terminal and the decisions go elsewhere.
+struct Progress {
+    shown: bool,
+    all: usize,
+}
+
+impl Progress {
+    fn over(all: usize) -> Self {
+        let shown = io::stderr().is_terminal() && !io::stdout().is_terminal();
+        let progress = Self { shown, all };
+        progress.show(0);
+        progress
+    }
+
+    fn show(&self, asked: usize) {
+        if self.shown {
+            eprint!("\rdecided {asked} of {} runners", self.all);
+        }
+    }
+
+    fn clear(&self) {
+        if self.shown {
+            eprint!("\r{:60}\r", "");
+        }
+    }
+}
