@@ -149,10 +149,18 @@ async fn a_permit_that_comes_too_late_is_refused() {
 async fn a_source_that_fails_panics_hangs_or_says_nothing_holds() {
     type Script = fn(&ScriptedSource);
     let scripts: [(&str, Script, &str); 4] = [
-        ("fails", |source| source.fails("502 Bad Gateway"), "502 Bad Gateway"),
+        (
+            "fails",
+            |source| source.fails("502 Bad Gateway"),
+            "502 Bad Gateway",
+        ),
         ("panics", ScriptedSource::panics, "it panicked: scripted"),
         ("hangs", ScriptedSource::hangs, "no answer in time"),
-        ("is silent", ScriptedSource::says_nothing, "it gave no evidence"),
+        (
+            "is silent",
+            ScriptedSource::says_nothing,
+            "it gave no evidence",
+        ),
     ];
     let objecting = ScriptedSource::objecting("-");
     for (row, script, said) in scripts {
@@ -190,13 +198,21 @@ async fn no_slow_source_and_no_slow_memory_makes_an_ask_exceed_its_deadline() {
     world.jobs.hangs();
     let decision = world.guard().can_terminate(&runner("r-1")).await;
     assert_eq!(decision.verdict(), Verdict::Hold);
-    assert!(began.elapsed() <= Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() <= Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
 
     let began = tokio::time::Instant::now();
     let guard = world.builder().store(Hanging).build().unwrap();
     let decision = guard.can_terminate(&runner("r-1")).await;
     held_for(&decision, HoldCode::MemoryUnreadable);
-    assert!(began.elapsed() <= Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() <= Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 /// A store that never answers.
@@ -271,10 +287,17 @@ impl EvidenceSource for Slow {
 
 #[tokio::test]
 async fn evidence_is_as_old_as_its_first_request() {
-    for (seconds, code) in [(30, HoldCode::Uncorroborated), (31, HoldCode::RegistrationUnreadable)] {
+    for (seconds, code) in [
+        (30, HoldCode::Uncorroborated),
+        (31, HoldCode::RegistrationUnreadable),
+    ] {
         let clock = ManualClock::at(start());
         let slow = Slow(clock.clone(), TimeDelta::seconds(seconds));
-        let guard = Guard::builder().clock(clock.clone()).source(slow).build().unwrap();
+        let guard = Guard::builder()
+            .clock(clock.clone())
+            .source(slow)
+            .build()
+            .unwrap();
         let decision = guard.can_terminate(&runner("r-1")).await;
         assert_eq!(decision.assessment().evidence[0].asked_at, start());
         assert_eq!(decision.assessment().at, clock.now());
@@ -334,7 +357,9 @@ struct Failing {
 impl Failing {
     fn counts_down(count: &AtomicUsize) -> bool {
         let down = |left: usize| left.checked_sub(1);
-        count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, down).is_ok()
+        count
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, down)
+            .is_ok()
     }
 
     fn broken(doing: &'static str) -> StoreError {
@@ -371,7 +396,12 @@ impl Store for Failing {
     ) -> Result<Vec<(Key, Record)>, StoreError> {
         self.records.scan(api, scope, kind).await
     }
-    async fn swap(&self, key: &Key, over: Option<Version>, value: &str) -> Result<Swap, StoreError> {
+    async fn swap(
+        &self,
+        key: &Key,
+        over: Option<Version>,
+        value: &str,
+    ) -> Result<Swap, StoreError> {
         if Self::counts_down(&self.writes) {
             return Err(Self::broken("write"));
         }
@@ -395,7 +425,11 @@ async fn a_memory_that_cannot_be_read_or_written_gives_no_permit() {
         assert!(sentence.contains("the disk is gone"), "{row}: {sentence}");
     }
     let decision = guard.can_terminate(&runner("r-1")).await;
-    assert_eq!(decision.verdict(), Verdict::Terminate, "the store answers again");
+    assert_eq!(
+        decision.verdict(),
+        Verdict::Terminate,
+        "the store answers again"
+    );
 }
 
 #[tokio::test]
@@ -438,14 +472,20 @@ async fn a_corrupt_record_says_so_and_starts_the_window_anew() {
     );
     let kept = world.store.read(std::slice::from_ref(&key)).await.unwrap();
     let version = kept[0].as_ref().unwrap().version;
-    let swap = world.store.swap(&key, Some(version), "{\"vacant\": 7").await;
+    let swap = world
+        .store
+        .swap(&key, Some(version), "{\"vacant\": 7")
+        .await;
     assert!(matches!(swap, Ok(Swap::Done(_))));
     let decision = guard.can_terminate(&runner("r-1")).await;
     let sentence = held_for(&decision, HoldCode::MemoryUnreadable);
     assert!(sentence.contains("begun anew"), "{sentence}");
     let decision = guard.can_terminate(&runner("r-1")).await;
     let sentence = held_for(&decision, HoldCode::GraceWindow);
-    assert!(sentence.contains("02:05:00"), "the window runs anew: {sentence}");
+    assert!(
+        sentence.contains("02:05:00"),
+        "the window runs anew: {sentence}"
+    );
     world.clock.advance(minutes(5));
     let decision = guard.can_terminate(&runner("r-1")).await;
     assert_eq!(decision.verdict(), Verdict::Terminate);
@@ -460,7 +500,11 @@ async fn a_look_that_tells_nothing_new_is_not_written() {
     store.writes.store(1, Ordering::SeqCst);
     world.clock.advance(minutes(3));
     let decision = guard.can_terminate(&runner("r-1")).await;
-    assert_eq!(codes(&decision), [HoldCode::GraceWindow], "nothing was written");
+    assert_eq!(
+        codes(&decision),
+        [HoldCode::GraceWindow],
+        "nothing was written"
+    );
     world.clock.advance(TimeDelta::seconds(20));
     let decision = guard.can_terminate(&runner("r-1")).await;
     held_for(&decision, HoldCode::MemoryUnreadable);
@@ -493,7 +537,11 @@ async fn a_sweep_makes_no_scan_while_no_runner_passes_the_cheap_witnesses() {
     let guard = world.guard();
     world.flag.says(Signal::Registration(busy()));
     let decisions = all(&guard, &["a", "b"]).await;
-    assert!(decisions.iter().all(|decision| codes(decision).contains(&HoldCode::Busy)));
+    assert!(
+        decisions
+            .iter()
+            .all(|decision| codes(decision).contains(&HoldCode::Busy))
+    );
     assert_eq!(world.jobs.asked(), 0);
     world.flag.says(Signal::Registration(idle()));
     let _ = all(&guard, &["a", "b"]).await;
@@ -577,7 +625,11 @@ async fn a_sweep_gives_no_more_permits_than_its_budget() {
         for decision in spent {
             assert_eq!(codes(&decision), [HoldCode::PermitBudgetSpent]);
         }
-        assert_eq!(world.flag.asked() - asked, 4 + permits, "a spent budget asks nobody");
+        assert_eq!(
+            world.flag.asked() - asked,
+            4 + permits,
+            "a spent budget asks nobody"
+        );
     }
 }
 
@@ -658,7 +710,10 @@ async fn coverage_says_what_a_deployment_can_know() {
     let fenced = world.builder().policy(both).source(beacon).build().unwrap();
     assert_eq!(fenced.coverage(&scope).permits, Permits::Vacant);
     assert_eq!(fenced.coverage(&scope).window, Window::Beacon(minutes(1)));
-    let own = Guard::builder().source(ScriptedSource::objecting("-")).build().unwrap();
+    let own = Guard::builder()
+        .source(ScriptedSource::objecting("-"))
+        .build()
+        .unwrap();
     assert_eq!(own.coverage(&scope).permits, Permits::None);
 }
 

@@ -89,14 +89,20 @@ impl FromStr for StoreUrl {
 
 impl Place {
     fn api_url(&self) -> String {
-        let from_env = || env::var("GITHUB_API_URL").ok().filter(|url| !url.is_empty());
+        let from_env = || {
+            env::var("GITHUB_API_URL")
+                .ok()
+                .filter(|url| !url.is_empty())
+        };
         let given = self.api_url.clone().or_else(from_env);
         given.unwrap_or_else(|| API_URL.to_owned())
     }
 
     /// The GitHub to ask.
     pub(crate) fn github(&self) -> Result<GitHub, Fault> {
-        let token = env::var("GITHUB_TOKEN").ok().filter(|token| !token.is_empty());
+        let token = env::var("GITHUB_TOKEN")
+            .ok()
+            .filter(|token| !token.is_empty());
         let token = token.ok_or(
             "GITHUB_TOKEN is not set; give it a token that may read the scope's self-hosted runners and the repositories' actions",
         )?;
@@ -134,9 +140,9 @@ impl Place {
 
 /// The SQLite file in the user's state folder.
 fn default_file() -> Result<PathBuf, Fault> {
-    let folders = etcetera::choose_base_strategy().map_err(|_| {
-        "there is no home folder to remember in; say where with --store sqlite:PATH"
-    })?;
+    let folders = etcetera::choose_base_strategy().map_err(
+        |_| "there is no home folder to remember in; say where with --store sqlite:PATH",
+    )?;
     let state = folders.state_dir().unwrap_or_else(|| folders.data_dir());
     Ok(state.join("scale-in-guard").join("memory.sqlite"))
 }
@@ -164,7 +170,10 @@ impl Deployment {
             Scope::Organization(name) => {
                 let foreign = |repo: &&Repository| !repo.owner().eq_ignore_ascii_case(name);
                 if let Some(foreign) = self.repos.iter().find(foreign) {
-                    return Err(format!("--repos: {foreign} is not of {scope}, whose runners cannot take its jobs").into());
+                    return Err(format!(
+                        "--repos: {foreign} is not of {scope}, whose runners cannot take its jobs"
+                    )
+                    .into());
                 }
             }
             _ => {}

@@ -97,7 +97,10 @@ fn line(decision: &Decision) -> String {
         Decision::Terminate(permit) => format!("terminate  {name}  {}", permit.basis()),
         Decision::Hold(hold) => {
             let retry_at = hold.retry_at().map_or(String::new(), |at| {
-                format!("  ask again at {}", at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+                format!(
+                    "  ask again at {}",
+                    at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+                )
             });
             format!("hold       {name}  {}{retry_at}", codes.join(", "))
         }

@@ -1,0 +1,139 @@
+//! What an answer costs of GitHub's budget, and what is never reused.
+
+use crate::world::*;
+use std::{collections::BTreeMap, time::Duration};
+
+const REPO: &str = "repo:acme/atlas";
+
+/// How often each kind of thing was asked for.
+fn kinds(paths: Vec<String>) -> BTreeMap<&'static str, usize> {
+    let mut kinds = BTreeMap::new();
+    for path in paths {
+        let kind = match path.as_str() {
+            path if path.ends_with("/runners") => "listing",
+            path if path.contains("/runners/") => "runner",
+            path if path.ends_with("/runs") => "runs",
+            path if path.ends_with("/jobs") => "jobs",
+            _ => "else",
+        };
+        *kinds.entry(kind).or_default() += 1;
+    }
+    kinds
+}
+
+#[tokio::test]
+async fn a_sweep_reads_each_list_once_and_each_permit_costs_one_request() {
+    let world = World::of(REPO).await;
+    let fleet: Vec<_> = (0..250)
+        .map(|number| {
+            let name = format!("r-{number:03}");
+            let id = world.github.register(&world.scope, &name);
+            world.runner(&name).with_id(id.0)
+        })
+        .collect();
+    for runner in &fleet[..25] {
+        world
+            .github
+            .start_job(&world.scope, runner.name.as_str(), "acme/atlas");
+    }
+    let guard = world.guard();
+    let held = sweep(&guard, fleet.clone()).await;
+    assert_eq!(held.len(), 250);
+    let reads = BTreeMap::from([("listing", 3), ("runs", 5), ("jobs", 25)]);
+    assert_eq!(kinds(world.asked()), reads);
+
+    world.clock.advance(minutes(5));
+    let mut pulled = guard.sweep(fleet.clone());
+    let mut permits = 0;
+    while permits < 10 {
+        let decision = pulled.next().await.unwrap();
+        permits += usize::from(decision.verdict() == Verdict::Terminate);
+    }
+    let mut reads = reads;
+    reads.insert("runner", 10);
+    assert_eq!(kinds(world.asked()), reads);
+}
+
+#[tokio::test]
+async fn a_sweep_over_busy_runners_reads_no_jobs() {
+    let world = World::of(REPO).await;
+    world.github.register(&world.scope, "r-1");
+    world.github.start_job(&world.scope, "r-1", "acme/atlas");
+    let decision = sweep(&world.guard(), [world.runner("r-1")]).await.remove(0);
+    held_for(&decision, HoldCode::Busy);
+    assert_eq!(kinds(world.asked()), BTreeMap::from([("listing", 1)]));
+}
+
+#[tokio::test]
+async fn asks_at_the_same_time_share_one_read_of_the_jobs() {
+    let world = World::of(REPO).await;
+    world.github.latency(Duration::from_millis(100));
+    let names: Vec<_> = (0..20).map(|number| format!("r-{number}")).collect();
+    let runners: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let id = world.github.register(&world.scope, name);
+            world.runner(name).with_id(id.0)
+        })
+        .collect();
+    let guard = world.guard();
+    let asks = runners.iter().map(|runner| guard.can_terminate(runner));
+    let decisions = futures::future::join_all(asks).await;
+    assert_eq!(decisions.len(), 20);
+    let kinds = kinds(world.asked());
+    assert_eq!(kinds["runner"], 20);
+    assert!(kinds["runs"] < 5 * 20, "{kinds:?}");
+}
+
+#[tokio::test]
+async fn a_vacant_word_is_never_reused_and_an_occupied_one_may_be() {
+    let world = World::of(REPO).await;
+    let id = world.github.register(&world.scope, "r-1");
+    world.github.lie_busy(&world.scope, "r-1", Some(false));
+    let guard = world.guard();
+    let runner = world.runner("r-1").with_id(id.0);
+    let _ = guard.can_terminate(&runner).await;
+    // The clock stands still, and a job starts.
+    let job = world.github.start_job(&world.scope, "r-1", "acme/atlas");
+    let decision = guard.can_terminate(&runner).await;
+    held_for(&decision, HoldCode::JobInProgress);
+    let _ = world.asked();
+    let decision = guard.can_terminate(&runner).await;
+    held_for(&decision, HoldCode::JobInProgress);
+    assert_eq!(kinds(world.asked()), BTreeMap::from([("runner", 1)]));
+    // For as long as it is evidence, and no longer.
+    world.github.finish_job(job);
+    world.clock.advance(TimeDelta::seconds(31));
+    let decision = guard.can_terminate(&runner).await;
+    assert!(!codes(&decision).contains(&HoldCode::JobInProgress));
+}
+
+#[tokio::test]
+async fn a_sweep_that_is_pulled_slowly_reads_again() {
+    let world = World::of(REPO).await;
+    let guard = world.guard();
+    let fleet: Vec<_> = ["a", "b", "c"]
+        .iter()
+        .map(|name| {
+            let id = world.github.register(&world.scope, name);
+            world.runner(name).with_id(id.0)
+        })
+        .collect();
+    let _ = sweep(&guard, fleet.clone()).await;
+    world.clock.advance(minutes(5));
+    let mut pulled = guard.sweep(fleet);
+    let first = pulled.next().await.unwrap();
+    assert_eq!(first.verdict(), Verdict::Terminate);
+    let _ = world.asked();
+    // Terminating takes its time; meanwhile a job starts on the next.
+    world.clock.advance(minutes(2));
+    let next = match first.assessment().runner.name.as_str() {
+        "a" => "b",
+        _ => "a",
+    };
+    world.github.start_job(&world.scope, next, "acme/atlas");
+    world.github.lie_busy(&world.scope, next, Some(false));
+    let second = pulled.next().await.unwrap();
+    assert_eq!(second.assessment().runner.name.as_str(), next);
+    held_for(&second, HoldCode::JobInProgress);
+}

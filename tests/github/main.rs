@@ -1,0 +1,15 @@
+//! The guard over GitHub's own witnesses, against a GitHub that can lag, lie, drift, refuse and break off.
+#![cfg(feature = "testing")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should say where"
+)]
+
+mod cost;
+mod jobs;
+mod refusals;
+mod registration;
+mod world;

@@ -1,0 +1,235 @@
+//! Everything that can come back instead of an answer holds, and says what came back.
+
+use crate::world::*;
+use scale_in_guard::{clock::Clock, testing::fake_github::Fault};
+use std::time::Duration;
+
+const REPO: &str = "repo:acme/atlas";
+
+#[tokio::test]
+async fn what_is_no_answer_is_a_reason_to_hold_and_names_what_was_asked() {
+    let moved = |to: &str| Fault::Redirect {
+        code: 302,
+        to: to.to_owned(),
+    };
+    let garbage = Fault::Status {
+        code: 200,
+        body: "<html>a proxy speaks</html>".to_owned(),
+        headers: vec![],
+    };
+    for (fault, said) in [
+        (Fault::status(401), "401"),
+        (Fault::status(403), "403"),
+        (Fault::slow_down(60), "403"),
+        (Fault::status(429), "429"),
+        (Fault::status(500), "500"),
+        (Fault::status(502), "502"),
+        (Fault::status(204), "204"),
+        (Fault::Cut, "see that"),
+        (Fault::CutAfter, "see that"),
+        (Fault::CutBody, "broke off"),
+        (Fault::Malformed, "not what GitHub documents"),
+        (garbage, "not what GitHub documents"),
+        (moved("http://127.0.0.1:1/nowhere"), "see that"),
+    ] {
+        let world = World::of(REPO).await;
+        let id = world.github.register(&world.scope, "r-1");
+        let guard = world.guard();
+        let runner = world.runner("r-1").with_id(id.0);
+        let _ = guard.can_terminate(&runner).await;
+        world.clock.advance(minutes(5));
+        for (path, code) in [
+            ("/actions/runners", HoldCode::RegistrationUnreadable),
+            ("/actions/runs", HoldCode::JobsUnreadable),
+        ] {
+            world.github.fail(path, fault.clone(), None);
+            let alone = guard.can_terminate(&runner).await;
+            let in_sweep = sweep(&guard, [runner.clone()]).await.remove(0);
+            for decision in [alone, in_sweep] {
+                let sentence = held_for(&decision, code);
+                assert!(
+                    sentence.contains("GET /repos/acme/atlas/actions/r"),
+                    "{sentence}"
+                );
+                assert!(sentence.contains(said), "{fault:?}: {sentence}");
+                if let Fault::Status { .. } = &fault {
+                    assert!(sentence.contains("request id"), "{sentence}");
+                }
+                let told = format!("{decision:?} {} {guard:?}", decision.explain());
+                assert!(!told.contains(world.github.token()));
+            }
+            world.github.clear_faults();
+        }
+        let decision = guard.can_terminate(&runner).await;
+        assert_eq!(
+            decision.verdict(),
+            Verdict::Terminate,
+            "{fault:?}: it answers again"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_404_proves_nothing_without_a_listing() {
+    let world = World::of(REPO).await;
+    let id = world.github.register(&world.scope, "r-1");
+    let guard = world.guard();
+    let runner = world.runner("r-1").with_id(id.0);
+    world
+        .github
+        .fail("/actions/runners", Fault::status(404), None);
+    for _ in 0..40 {
+        let decision = guard.can_terminate(&runner).await;
+        let sentence = held_for(&decision, HoldCode::RegistrationUnreadable);
+        assert!(sentence.contains("404"), "{sentence}");
+        world.clock.advance(minutes(1));
+    }
+}
+
+#[tokio::test]
+async fn a_github_that_never_answers_holds_within_the_deadline() {
+    let world = World::of(REPO).await;
+    world.github.register(&world.scope, "r-1");
+    world.github.fail("/actions", Fault::Hang, None);
+    let policy = Policy {
+        ask_deadline: TimeDelta::milliseconds(300),
+        sweep_deadline: TimeDelta::milliseconds(600),
+        evidence_max_age: TimeDelta::milliseconds(300),
+        ..Policy::default()
+    };
+    let guard = world.builder().policy(policy).build().unwrap();
+    let runner = world.runner("r-1");
+    let looks = async {
+        let alone = guard.can_terminate(&runner).await;
+        let in_sweep = sweep(&guard, [runner.clone()]).await.remove(0);
+        [alone, in_sweep]
+    };
+    let looks = tokio::time::timeout(Duration::from_secs(60), looks)
+        .await
+        .unwrap();
+    for decision in looks {
+        let sentence = held_for(&decision, HoldCode::RegistrationUnreadable);
+        assert!(sentence.contains("no answer in time"), "{sentence}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_token_is_known_as_such() {
+    let world = World::of(REPO).await;
+    let client = GitHub::builder("ghp_wrong")
+        .api_url(world.github.url())
+        .build()
+        .unwrap();
+    assert!(!client.refused_token());
+    let guard = Guard::builder().github(client.clone(), Repositories::of_each_runner());
+    let decision = guard
+        .build()
+        .unwrap()
+        .can_terminate(&world.runner("r-1"))
+        .await;
+    let sentence = held_for(&decision, HoldCode::RegistrationUnreadable);
+    assert!(
+        sentence.contains("401") && !sentence.contains("ghp_wrong"),
+        "{sentence}"
+    );
+    assert!(client.refused_token());
+}
+
+#[tokio::test]
+async fn a_clock_minutes_off_githubs_holds_and_says_which() {
+    for (off, said) in [(minutes(2), "120s ahead of"), (minutes(-2), "120s behind")] {
+        let world = World::of(REPO).await;
+        world.github.register(&world.scope, "r-1");
+        world.github.clock_off(off);
+        let guard = world.guard();
+        let runner = world.runner("r-1");
+        for decision in [
+            guard.can_terminate(&runner).await,
+            sweep(&guard, [runner.clone()]).await.remove(0),
+        ] {
+            let sentence = held_for(&decision, HoldCode::ClockSkew);
+            assert!(sentence.contains(said), "{sentence}");
+            assert!(sentence.contains("this machine's clock"), "{sentence}");
+        }
+        world.github.clock_off(TimeDelta::seconds(20));
+        let decision = guard.can_terminate(&runner).await;
+        assert!(!codes(&decision).contains(&HoldCode::ClockSkew));
+    }
+}
+
+#[tokio::test]
+async fn the_token_goes_to_no_other_host() {
+    let world = World::of(REPO).await;
+    world.github.register(&world.scope, "r-1");
+    let elsewhere = FakeGitHub::start(world.clock.clone()).await.unwrap();
+    // Another name of this machine is another host.
+    let url = elsewhere.url().replace("127.0.0.1", "localhost");
+    let redirected = Fault::Redirect {
+        code: 301,
+        to: format!("{url}/repos/acme/atlas/actions/runners?per_page=100"),
+    };
+    world.github.fail("/actions/runners", redirected, Some(1));
+    let _ = world.guard().can_terminate(&world.runner("r-1")).await;
+    assert!(elsewhere.request_count() > 0, "it was followed");
+    assert!(
+        elsewhere
+            .requests()
+            .iter()
+            .all(|request| !request.authorized)
+    );
+    elsewhere.clear_requests();
+
+    let next = Fault::Status {
+        code: 200,
+        body: r#"{"total_count": 200, "runners": []}"#.to_owned(),
+        headers: vec![("Link".to_owned(), format!("<{url}/next>; rel=\"next\""))],
+    };
+    world.github.fail("/actions/runners", next, None);
+    let decision = world.guard().can_terminate(&world.runner("r-1")).await;
+    let sentence = held_for(&decision, HoldCode::RegistrationUnreadable);
+    assert!(sentence.contains("another host"), "{sentence}");
+    assert_eq!(elsewhere.request_count(), 0);
+}
+
+#[tokio::test]
+async fn a_list_that_does_not_end_is_given_up() {
+    let world = World::of(REPO).await;
+    let path = "/repos/acme/atlas/actions/runners?per_page=100";
+    let round = Fault::Status {
+        code: 200,
+        body: r#"{"total_count": 200, "runners": []}"#.to_owned(),
+        headers: vec![(
+            "Link".to_owned(),
+            format!("<{}{path}>; rel=\"next\"", world.github.url()),
+        )],
+    };
+    world.github.fail("/actions/runners", round, None);
+    let guard = world.guard();
+    let decision = sweep(&guard, [world.runner("r-1")]).await.remove(0);
+    let sentence = held_for(&decision, HoldCode::RegistrationUnreadable);
+    assert!(sentence.contains("does not end"), "{sentence}");
+}
+
+#[tokio::test]
+async fn a_moved_repository_is_followed() {
+    let world = World::of(REPO).await;
+    world.github.register(&world.scope, "r-1");
+    let moved = Fault::Redirect {
+        code: 301,
+        to: format!(
+            "{}/repos/acme/atlas/actions/runners?name=r-1&per_page=100",
+            world.github.url()
+        ),
+    };
+    world.github.fail("/actions/runners?name", moved, Some(1));
+    let decision = world.guard().can_terminate(&world.runner("r-1")).await;
+    assert!(!codes(&decision).contains(&HoldCode::RegistrationUnreadable));
+    assert!(
+        world
+            .github
+            .requests()
+            .iter()
+            .all(|request| request.authorized)
+    );
+    let _ = world.clock.now();
+}
