@@ -1,0 +1,204 @@
+//! The server: connections, and how an answer goes out or does not.
+
+use super::{Shared, World, answer::Answer, faults::Fault, requests::Request, routes::Asked};
+use futures::{StreamExt, stream};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    Response,
+    body::{Bytes, Frame, Incoming},
+    http::request::Parts,
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use std::{future, io, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, JoinSet},
+};
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// The server. It ends, with its connections, when it is dropped.
+#[derive(Debug)]
+pub(super) struct Server(JoinHandle<()>);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Server {
+    pub(super) fn start(listener: TcpListener, shared: Arc<Shared>) -> Self {
+        Self(tokio::spawn(accept(listener, shared)))
+    }
+}
+
+/// A free port on loopback.
+pub(super) async fn listen() -> io::Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", 0)).await
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                connections.spawn(serve(stream, Arc::clone(&shared)));
+            }
+            // Out of sockets, most likely: wait until some are closed.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    // Without it each answer waits some 40 ms for the client's acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let shared = Arc::clone(&shared);
+        async move { respond(&shared, request.into_parts().0).await }
+    });
+    let mut http = http1::Builder::new();
+    let connection = http.auto_date_header(false);
+    // It ends with an error whenever a fault or the client cuts it.
+    let _ = connection
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+/// How a request ends.
+enum Outcome {
+    Whole(Answer),
+    HalfABody(Answer),
+    Nothing,
+    Never,
+}
+
+/// Answers one request. An error closes the connection without an answer.
+async fn respond(shared: &Shared, head: Parts) -> io::Result<Response<Body>> {
+    let (outcome, latency) = receive(shared, &head);
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
+    match outcome {
+        Outcome::Whole(answer) => whole(answer),
+        Outcome::HalfABody(answer) => half_a_body(answer),
+        Outcome::Nothing => Err(cut()),
+        Outcome::Never => future::pending().await,
+    }
+}
+
+fn cut() -> io::Error {
+    io::Error::other("cut by a fault")
+}
+
+/// Takes a request in and makes its answer, all at one instant.
+fn receive(shared: &Shared, head: &Parts) -> (Outcome, Duration) {
+    let now = shared.clock.now();
+    let request = Request::read(head);
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    let base = if request.path.starts_with("/api/v3/") {
+        format!("{}/api/v3", shared.url)
+    } else {
+        shared.url.clone()
+    };
+    let mut world = shared.world();
+    world.requests.push(request.clone());
+    world.budget.renew(now);
+    let fault = world.faults.hit(&request.method, target);
+    let asked = Asked {
+        request: &request,
+        base: &base,
+        now,
+    };
+    (world.outcome(fault, &asked), world.latency)
+}
+
+impl World {
+    fn outcome(&mut self, fault: Option<Fault>, asked: &Asked<'_>) -> Outcome {
+        match fault {
+            None => Outcome::Whole(self.carried_out(asked)),
+            Some(Fault::Status {
+                code,
+                body,
+                headers,
+            }) => {
+                let answer = Answer::text(code, body);
+                let answer = headers
+                    .iter()
+                    .fold(answer, |answer, (name, value)| answer.with(name, value));
+                Outcome::Whole(self.headed(answer, asked))
+            }
+            Some(Fault::Redirect { code, to }) => {
+                let answer = Answer::refusal(code, "Moved Permanently").with("Location", to);
+                Outcome::Whole(self.headed(answer, asked))
+            }
+            Some(Fault::Cut) => Outcome::Nothing,
+            Some(Fault::CutAfter) => {
+                self.carried_out(asked);
+                Outcome::Nothing
+            }
+            Some(Fault::CutBody) => match self.carried_out(asked) {
+                answer if answer.body.is_empty() => Outcome::Nothing,
+                answer => Outcome::HalfABody(answer),
+            },
+            Some(Fault::Malformed) => {
+                let answer = self.carried_out(asked);
+                let body = first_half(answer.body);
+                Outcome::Whole(Answer {
+                    code: 200,
+                    body,
+                    ..answer
+                })
+            }
+            Some(Fault::Hang) => Outcome::Never,
+        }
+    }
+
+    fn carried_out(&mut self, asked: &Asked<'_>) -> Answer {
+        let answer = self.answer(asked);
+        self.headed(answer, asked)
+    }
+}
+
+fn first_half(mut body: Vec<u8>) -> Vec<u8> {
+    body.truncate(body.len() / 2);
+    body
+}
+
+fn head(answer: &Answer) -> hyper::http::response::Builder {
+    let response = Response::builder().status(answer.code);
+    answer
+        .headers
+        .iter()
+        .fold(response, |response, (name, value)| {
+            response.header(name, value)
+        })
+}
+
+fn whole(answer: Answer) -> io::Result<Response<Body>> {
+    let response = head(&answer);
+    let body = Full::new(Bytes::from(answer.body)).map_err(|never| match never {});
+    response.body(body.boxed_unsync()).map_err(io::Error::other)
+}
+
+/// Announces the whole body, sends half of it, and breaks off.
+fn half_a_body(answer: Answer) -> io::Result<Response<Body>> {
+    let length = answer.body.len();
+    let response = head(&answer).header("Content-Length", length);
+    let half = Bytes::from(first_half(answer.body));
+    let sent = stream::once(future::ready(Ok(Frame::data(half))));
+    let broken_off = stream::once(async {
+        // So that the half is on its way before the connection goes.
+        tokio::task::yield_now().await;
+        Err(cut())
+    });
+    let body = StreamBody::new(sent.chain(broken_off));
+    response.body(body.boxed_unsync()).map_err(io::Error::other)
+}
