@@ -5,8 +5,9 @@ use crate::{
     decision::{Assessment, Decision, Verdict},
     evidence::{Claim, Signal, Witness},
     policy::Policy,
-    time::{At, Instant, Span, age, latest},
+    time::{At, Instant, Span, after, age, latest},
 };
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -94,7 +95,9 @@ impl Shadow {
     /// A witness other than the flag shows a job. It counts once: when the flag denies it now, or when it
     /// had begun by an earlier look at which the flag denied it.
     fn see_job(&mut self, busy_only: Verdict, begun_at: Option<Instant>) {
-        let had_begun = |look: Instant| begun_at.is_some_and(|begun_at| begun_at <= look);
+        // GitHub cuts its stamps off at the second.
+        let begun_by = begun_at.map(|begun_at| after(begun_at, TimeDelta::seconds(1)));
+        let had_begun = |look: Instant| begun_by.is_some_and(|begun_by| begun_by <= look);
         match self.course {
             Course::Counted => return,
             Course::Freed(let_go) if had_begun(let_go) => self.killed += 1,
@@ -217,5 +220,149 @@ impl fmt::Display for ShadowSummary {
             f,
             "\ncost: vacant runners would have been kept {minutes} minutes longer in all, until the guard let them go or a job came"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::Engine,
+        evidence::{Evidence, Job, JobStatus, JobsView, Registration, Status},
+        memory::Memory,
+        runner::{Runner, RunnerRef},
+    };
+
+    /// Looks at one runner, once a minute at the most, and counts.
+    struct Watch {
+        engine: Engine,
+        memory: Memory,
+        shadow: Shadow,
+    }
+
+    fn at(minute: i64) -> Instant {
+        Instant::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::minutes(minute)
+    }
+
+    impl Watch {
+        fn new() -> Self {
+            Self {
+                engine: Engine::new(Policy::default()).unwrap(),
+                memory: Memory::default(),
+                shadow: Shadow::default(),
+            }
+        }
+
+        /// A look at which the flag says `busy`, and the view shows a job that began at `begun`.
+        fn look(&mut self, minute: i64, busy: bool, begun: Option<i64>) -> Verdict {
+            let now = at(minute);
+            let jobs = begun.map(|begun| Job {
+                changed_at: Some(at(begun)),
+                ..Job::new(7, JobStatus::InProgress, Some(RunnerRef::named("r-1")))
+            });
+            let view = JobsView {
+                complete: true,
+                jobs: jobs.into_iter().collect(),
+            };
+            let flag = Registration::registered(busy, Status::Online);
+            let evidence = vec![Evidence::registration(flag, now), Evidence::jobs(view, now)];
+            let runner = Runner::new("r-1", "repo:acme/atlas").unwrap();
+            let decision = self.engine.decide(&runner, evidence, &mut self.memory, now);
+            let decision = decision.in_shadow();
+            self.shadow.look(&decision, self.engine.policy());
+            decision.outside_shadow()
+        }
+
+        fn counted(&self) -> (u64, u64, i64) {
+            let ShadowSummary {
+                kills_spared,
+                kills_of_its_own,
+                vacant_seconds,
+                ..
+            } = ShadowSummary::of([&self.shadow]);
+            (kills_spared, kills_of_its_own, vacant_seconds / 60)
+        }
+    }
+
+    #[test]
+    fn a_job_whose_flag_lies_counts_once_however_often_it_flips() {
+        let mut watch = Watch::new();
+        watch.look(0, true, Some(0));
+        assert_eq!(watch.counted(), (0, 0, 0), "the flag is right");
+        for minute in 1..=20 {
+            watch.look(minute, minute % 3 == 0, Some(0));
+        }
+        assert_eq!(watch.counted(), (1, 0, 0));
+        watch.look(21, false, None);
+        watch.look(22, false, Some(22));
+        assert_eq!(watch.counted(), (2, 0, 0), "another job");
+    }
+
+    #[test]
+    fn a_job_that_is_shown_late_counts_if_it_had_begun_when_the_flag_denied_it() {
+        for (begun, spared) in [(1, 1), (2, 0), (3, 0)] {
+            let mut watch = Watch::new();
+            watch.look(0, false, None);
+            watch.look(2, false, None);
+            watch.look(4, true, Some(begun));
+            assert_eq!(watch.counted(), (spared, 0, 2), "begun at minute {begun}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_had_begun_when_the_guard_let_go_is_a_kill_of_its_own() {
+        for (begun, of_its_own) in [(4, 1), (6, 0)] {
+            let mut watch = Watch::new();
+            watch.look(0, false, None);
+            assert_eq!(watch.look(5, false, None), Verdict::Terminate);
+            watch.look(7, true, Some(begun));
+            assert_eq!(
+                watch.counted(),
+                (0, of_its_own, 5),
+                "begun at minute {begun}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_vacant_runner_costs_until_the_guard_lets_go_or_a_job_comes() {
+        let mut watch = Watch::new();
+        for minute in 0..=12 {
+            let verdict = watch.look(minute, false, None);
+            assert_eq!(verdict == Verdict::Terminate, minute >= 5);
+        }
+        assert_eq!(watch.counted(), (0, 0, 5));
+        watch.look(13, true, Some(13));
+        for minute in 14..=16 {
+            watch.look(minute, false, None);
+        }
+        watch.look(17, true, Some(17));
+        assert_eq!(watch.counted(), (0, 0, 7));
+    }
+
+    #[test]
+    fn what_went_on_in_a_long_gap_is_not_counted() {
+        let mut watch = Watch::new();
+        watch.look(0, false, None);
+        watch.look(30, false, None);
+        assert_eq!(watch.counted(), (0, 0, 0));
+        watch.look(60, true, Some(0));
+        assert_eq!(watch.counted(), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_summary_is_two_lines() {
+        let empty = ShadowSummary::default().to_string();
+        assert_eq!(empty.lines().count(), 2, "{empty}");
+        let mut watch = Watch::new();
+        watch.look(0, false, Some(0));
+        watch.look(1, false, None);
+        watch.look(3, false, None);
+        let told = ShadowSummary::of([&watch.shadow, &Shadow::default()]).to_string();
+        assert_eq!(
+            told,
+            "spared: in 3m from 2024-10-04T00:00:00Z (2 runners, 3 looks), busy-only would have killed 1 running job that the guard held; the guard itself would have killed 0\n\
+             cost: vacant runners would have been kept 2 minutes longer in all, until the guard let them go or a job came"
+        );
     }
 }

@@ -8,8 +8,11 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod contract;
 mod cost;
 mod jobs;
 mod refusals;
 mod registration;
+#[path = "../contract/schema.rs"]
+mod schema;
 mod world;

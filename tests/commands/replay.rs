@@ -1,5 +1,5 @@
-//! The program, run as a user runs it.
-#![cfg(feature = "cli")]
+//! `replay`: incidents, played.
+
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // a test that cannot go on stops
 
 use assert_cmd::Command;

@@ -1,0 +1,133 @@
+//! `sweep`: many runners, a decision a line.
+
+use crate::deployment::Deployment;
+
+const REPO: &str = "repo:acme/atlas";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_runner_gets_its_line_and_a_summary_ends_it() {
+    let world = Deployment::of(REPO).await;
+    for name in ["idle", "busy", "lied-about"] {
+        world.github.register(&world.scope, name);
+    }
+    for name in ["busy", "lied-about"] {
+        world.github.start_job(&world.scope, name, "acme/atlas");
+    }
+    world
+        .github
+        .lie_busy(&world.scope, "lied-about", Some(false));
+    let runners = world.file(
+        "runners.jsonl",
+        "{\"name\": \"idle\"}\n\n{\"name\": \"busy\", \"id\": 2}\r\n{\"name\": \"lied-about\"}",
+    );
+    let ran = world.run(
+        "sweep",
+        &["--runners", &runners, "--policy", &world.hasty()],
+    );
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let lines: Vec<_> = ran.out.lines().collect();
+    assert_eq!(lines.len(), 3, "{}", ran.out);
+    assert!(lines[2].starts_with("terminate  idle"), "{}", ran.out);
+    for said in [
+        "asked about 3: 1 may go, 2 held",
+        "GitHub requests",
+        "held for busy: 1",
+        "held for job_in_progress: 1",
+    ] {
+        assert!(ran.err.contains(said), "{said}: {}", ran.err);
+    }
+    assert_eq!(ran.err.matches("asks github runners").count(), 1);
+    let counted = world.github.request_count();
+    assert!(
+        ran.err.contains(&format!("{counted} GitHub requests")),
+        "{}",
+        ran.err
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_no_runner_is_told_with_its_number_and_the_others_are_judged() {
+    let world = Deployment::of(REPO).await;
+    world.github.register(&world.scope, "idle");
+    let lines = [
+        &b"{\"name\": \"idle\"}"[..],
+        b"nonsense",
+        b"{\"name\": \"x\", \"nmae\": 1}",
+        b"{\"id\": 7}",
+        b"{\"name\": \"\"}",
+        b"{\"name\": \"late\", \"launched_at\": \"yesterday\"}",
+        b"{\"name\": \"idle\"}",
+        b"\xff\xfe",
+        b"{\"name\": \"other\"}",
+    ];
+    let mut command = world.command();
+    command
+        .args([
+            "sweep",
+            "--scope",
+            REPO,
+            "--runners",
+            "-",
+            "--json",
+            "--policy",
+            &world.hasty(),
+        ])
+        .write_stdin(lines.join(&b"\n"[..]));
+    let ran = world.ran(&mut command);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    let told = ran.json();
+    assert_eq!(told.len(), 2, "{}", ran.out);
+    assert_eq!(told[0]["runner"]["name"], "other");
+    assert_eq!(told[1]["verdict"], "terminate");
+    for line in 2..=8 {
+        assert!(
+            ran.err.contains(&format!("-:{line}: ")),
+            "line {line}: {}",
+            ran.err
+        );
+    }
+    assert!(
+        ran.err.contains("nmae") && ran.err.contains("line 1 already"),
+        "{}",
+        ran.err
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_read_or_a_token_that_is_refused_is_2() {
+    let world = Deployment::of(REPO).await;
+    let ran = world.run("sweep", &["--runners", "nowhere.jsonl"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("nowhere.jsonl"), "{}", ran.err);
+    let empty = world.file("empty.jsonl", "");
+    let ran = world.run("sweep", &["--runners", &empty]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.err.contains("asked about 0"), "{}", ran.err);
+    let one = world.file("one.jsonl", "{\"name\": \"r-1\"}");
+    let mut command = world.command();
+    command.env("GITHUB_TOKEN", "ghp_wrong");
+    let ran = world.ran(command.args(["sweep", "--scope", REPO, "--runners", &one]));
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.out.contains("registration_unreadable"), "{}", ran.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_has_read_enough_is_no_fault() {
+    let world = Deployment::of(REPO).await;
+    let lines: String = (0..2_000)
+        .map(|n| format!("{{\"name\": \"r-{n}\"}}\n"))
+        .collect();
+    let runners = world.file("runners.jsonl", lines);
+    let binary = assert_cmd::cargo::cargo_bin("scale-in-guard");
+    let script = format!(
+        "'{}' sweep --scope {REPO} --store memory --json --runners '{runners}' 2>/dev/null | head -1 >/dev/null; echo ${{PIPESTATUS[0]}}",
+        binary.display()
+    );
+    let mut command = std::process::Command::new("bash");
+    command.args(["-c", &script]);
+    command
+        .env("GITHUB_API_URL", world.github.url())
+        .env("GITHUB_TOKEN", world.github.token());
+    let ended = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    assert_eq!(ended.trim(), "0");
+}
