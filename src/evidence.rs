@@ -180,7 +180,8 @@ pub struct JobsView {
     /// Whether every repository that could use the runner was read, to the last page. Only a
     /// complete view can clear; a partial one can still hold.
     pub complete: bool,
-    /// The jobs. Those of other runners may be left out.
+    /// The jobs. Those of other runners may be left out, and those queued for longer than
+    /// [`Policy::job_pending`].
     #[serde(default)]
     pub jobs: Vec<Job>,
 }

@@ -41,11 +41,21 @@ pub enum Mode {
 /// Cheap to clone; clones are one guard. It needs a tokio runtime.
 ///
 /// ```
-/// use scale_in_guard::{Decision, Guard, Runner, testing::{ManualClock, ScriptedSource}};
+/// use scale_in_guard::{Decision, Guard, Runner};
+/// # use scale_in_guard::{Evidence, source::{Ask, EvidenceSource, Trouble}};
+/// # #[derive(Debug)]
+/// # struct Deployments;
+/// # #[async_trait::async_trait]
+/// # impl EvidenceSource for Deployments {
+/// #     fn name(&self) -> &str { "deployments" }
+/// #     async fn ask(&self, ask: &Ask) -> Result<Vec<Evidence>, Trouble> {
+/// #         Ok(vec![ask.objects_if(true, "a deployment runs")])
+/// #     }
+/// # }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let guard = Guard::builder().source(ScriptedSource::objecting("a deployment runs")).build()?;
+/// let guard = Guard::builder().source(Deployments).build()?;
 /// let runner = Runner::new("i-06cbe04821ccba677", "repo:acme/atlas")?;
 /// match guard.can_terminate(&runner).await {
 ///     Decision::Terminate(permit) => println!("terminate {}", guard.redeem(permit).await?.runner().name),

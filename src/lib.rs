@@ -1,5 +1,12 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![doc = include_str!("../README.md")]
+#![cfg_attr(
+    all(feature = "github", feature = "sqlite"),
+    doc = include_str!("../README.md")
+)]
+#![cfg_attr(
+    not(all(feature = "github", feature = "sqlite")),
+    doc = "May this self-hosted GitHub Actions runner be terminated now? See the README."
+)]
 
 #[cfg(feature = "guard")]
 pub mod clock;

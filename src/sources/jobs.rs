@@ -123,6 +123,19 @@ impl JobsSource {
             .await
     }
 
+    /// Whether the decision about this runner could rest on the job: it names the runner, it could be on
+    /// its way to it, or it was so at an earlier look. One that has long been queued is none of these, and
+    /// there may be hundreds of them.
+    fn concerns(&self, job: &Job, ask: &Ask) -> bool {
+        let memory = ask.memory();
+        let unassigned = job.status != JobStatus::Completed && !job.is_elsewhere();
+        let pending_since = after(ask.at(), -self.policy.job_pending);
+        let recent = job
+            .changed_at
+            .is_none_or(|changed_at| changed_at > pending_since);
+        unassigned && recent || job.names(ask.runner(), memory.id()) || memory.awaits(job.id)
+    }
+
     async fn read(&self, repositories: Vec<Repository>) -> View {
         let views = stream::iter(repositories)
             .map(|repository| self.read_repository(repository))
@@ -207,7 +220,7 @@ impl EvidenceSource for JobsSource {
         let (_, are_all) = self.repositories.of(&ask.runner().scope);
         let mut evidence = Vec::new();
         if view.any {
-            let jobs = view.jobs.iter().filter(|job| concerns(job, ask));
+            let jobs = view.jobs.iter().filter(|job| self.concerns(job, ask));
             let seen = JobsView {
                 complete: are_all && view.troubles.is_empty(),
                 jobs: jobs.cloned().collect(),
@@ -220,14 +233,6 @@ impl EvidenceSource for JobsSource {
         }
         Ok(evidence)
     }
-}
-
-/// Whether the decision about this runner could rest on the job: it names the runner, it could be on its
-/// way to it, or it was so at an earlier look.
-fn concerns(job: &Job, ask: &Ask) -> bool {
-    let memory = ask.memory();
-    let unassigned = job.status != JobStatus::Completed && !job.is_elsewhere();
-    unassigned || job.names(ask.runner(), memory.id()) || memory.awaits(job.id)
 }
 
 impl View {

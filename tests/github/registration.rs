@@ -20,7 +20,7 @@ async fn a_runner_is_asked_for_by_its_number_and_without_one_by_its_name_first()
     let _ = guard
         .can_terminate(&world.runner("r-1").with_id(id.0))
         .await;
-    assert_eq!(runner_calls(world.asked()), [by_id.clone()]);
+    assert_eq!(runner_calls(world.asked()), std::slice::from_ref(&by_id));
 
     let fresh = world.guard();
     let _ = fresh.can_terminate(&world.runner("r-1")).await;
