@@ -181,7 +181,7 @@ impl fmt::Display for Said<'_> {
             Signal::Fleet(report) => match report.snapshot {
                 Snapshot::Trusted => f.write_str("listing trusted"),
                 Snapshot::Inconsistent => f.write_str("listing does not add up"),
-                Snapshot::Shrunken { .. } => f.write_str("listing suddenly shrunken"),
+                Snapshot::Shrunken { .. } => f.write_str("listing empty, or short of our runners"),
             },
             Signal::Own(own) => write!(f, "{}: {}", claimed(own.claim), own.note),
             Signal::Pinned(pin) => write!(f, "pinned: {}", pin.note),

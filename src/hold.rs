@@ -333,7 +333,7 @@ impl fmt::Display for HoldReason {
             Cause::Pinned(note, None) => write!(f, "pinned by an operator: {note}"),
             Cause::Pinned(note, Some(until)) => write!(f, "pinned by an operator until {}: {note}", At(*until)),
             Cause::SnapshotUntrusted { shrunken: true } => {
-                f.write_str("the listing of this scope is suddenly empty or shorter than what departed explains")
+                f.write_str("the listing of this scope is empty, or shows fewer of our runners than departures explain")
             }
             Cause::SnapshotUntrusted { shrunken: false } => {
                 f.write_str("the total of this scope's listing does not match its rows")

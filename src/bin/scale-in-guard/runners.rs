@@ -8,7 +8,7 @@ use scale_in_guard::{
 };
 use serde::Deserialize;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fs::File,
     io::{self, BufRead, BufReader},
     path::Path,
@@ -56,11 +56,15 @@ pub(crate) fn read(path: &Path, scope: &Scope) -> Result<Runners, Fault> {
         let number = index + 1;
         let fault = |what: String| format!("{}:{number}: {what}", path.display());
         match serde_json::from_slice::<Line>(line) {
-            Ok(line) => match lines.insert(line.name.clone(), number) {
-                None => runners.push(line.of(scope)),
-                Some(first) => faults.push(fault(format!(
-                    "{} stands in line {first} already",
-                    line.name
+            Ok(line) => match lines.entry(line.name.clone()) {
+                Entry::Vacant(free) => {
+                    free.insert(number);
+                    runners.push(line.of(scope));
+                }
+                Entry::Occupied(first) => faults.push(fault(format!(
+                    "{} stands in line {} already",
+                    line.name,
+                    first.get()
                 ))),
             },
             Err(error) => faults.push(fault(plainly(&error))),
