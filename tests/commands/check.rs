@@ -234,6 +234,8 @@ async fn in_shadow_nothing_goes_and_a_summary_tells_in_two_lines() {
     let ran = check();
     assert_eq!(ran.code, 1);
     assert!(ran.out.contains("shadow_mode"), "{}", ran.out);
+    let beside = "the guard would terminate, busy-only would terminate";
+    assert!(ran.err.contains(beside), "{}", ran.err);
     world.github.start_job(&world.scope, "r-1", "acme/atlas");
     world.github.lie_busy(&world.scope, "r-1", Some(false));
     assert_eq!(check().code, 1);

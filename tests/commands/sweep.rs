@@ -46,6 +46,28 @@ async fn every_runner_gets_its_line_and_a_summary_ends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn in_shadow_each_line_stands_beside_busy_only_and_two_lines_sum_up() {
+    let world = Deployment::of(REPO).await;
+    world.github.register(&world.scope, "lied-about");
+    world
+        .github
+        .start_job(&world.scope, "lied-about", "acme/atlas");
+    world
+        .github
+        .lie_busy(&world.scope, "lied-about", Some(false));
+    let runners = world.file("runners.jsonl", "{\"name\": \"lied-about\"}");
+    let ran = world.run("sweep", &["--shadow", "--runners", &runners]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let beside = "in shadow: the guard would hold, busy-only would terminate";
+    assert!(ran.out.contains(beside), "{}", ran.out);
+    assert!(
+        ran.err.contains("spared: ") && ran.err.contains("\ncost: "),
+        "{}",
+        ran.err
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_is_no_runner_is_told_with_its_number_and_the_others_are_judged() {
     let world = Deployment::of(REPO).await;
     world.github.register(&world.scope, "idle");

@@ -2,7 +2,7 @@
 
 use crate::{
     Fault,
-    deployment::{Deployment, unless_refused},
+    deployment::{Deployment, beside_busy_only, unless_refused},
 };
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -69,6 +69,9 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
         write!(out, "{}", decision.explain())?;
     }
     out.flush()?;
+    if deployment.shadow {
+        writeln!(io::stderr(), "in shadow: {}", beside_busy_only(&decision))?;
+    }
     writeln!(io::stderr(), "{}", guard.coverage(scope))?;
     unless_refused(&github)?;
     Ok(match decision {

@@ -5,8 +5,9 @@ use crate::Fault;
 use clap::Args;
 use etcetera::BaseStrategy;
 use scale_in_guard::{
-    Guard, Policy, Scope,
+    Decision, Guard, Policy, Scope,
     github::{API_URL, ApiUrl, GitHub, PlainHttp, Repository},
+    shadow::busy_only,
     sources::Repositories,
     store::Store,
     stores::{MemoryStore, SqliteStore},
@@ -199,6 +200,16 @@ fn read_policy(path: &Path) -> Result<Policy, Fault> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let policy = toml::from_str(text);
     Ok(policy.map_err(|error| format!("--policy {shown}: {error}"))?)
+}
+
+/// What the guard would do outside shadow mode, beside what an autoscaler would that asks nothing but
+/// `busy`.
+pub(crate) fn beside_busy_only(decision: &Decision) -> String {
+    format!(
+        "the guard would {}, busy-only would {}",
+        decision.outside_shadow(),
+        busy_only(decision.assessment())
+    )
 }
 
 /// GitHub refused the token: nothing was really asked.

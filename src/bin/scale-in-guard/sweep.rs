@@ -2,7 +2,7 @@
 
 use crate::{
     Fault,
-    deployment::{Deployment, unless_refused},
+    deployment::{Deployment, beside_busy_only, unless_refused},
     runners,
 };
 use clap::Args;
@@ -63,10 +63,15 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     while let Some(decision) = sweep.next().await {
         tally.add(&decision);
         progress.show(tally.asked);
+        progress.make_way();
         if deployment.json {
             writeln!(out, "{}", serde_json::to_string(&decision)?)?;
         } else {
-            writeln!(out, "{}", line(&decision))?;
+            let beside = match deployment.shadow {
+                true => format!("  in shadow: {}", beside_busy_only(&decision)),
+                false => String::new(),
+            };
+            writeln!(out, "{}{beside}", line(&decision))?;
         }
         out.flush()?;
         if let Decision::Terminate(permit) = decision
@@ -136,18 +141,30 @@ impl Tally {
     }
 }
 
-/// A counter on standard error, where that is a terminal and the decisions go elsewhere.
+/// A counter on standard error, where that is a terminal.
 struct Progress {
     shown: bool,
+    /// Whether the decisions go to the same terminal.
+    is_in_the_way: bool,
     all: usize,
 }
 
 impl Progress {
     fn over(all: usize) -> Self {
-        let shown = io::stderr().is_terminal() && !io::stdout().is_terminal();
-        let progress = Self { shown, all };
+        let progress = Self {
+            shown: io::stderr().is_terminal(),
+            is_in_the_way: io::stdout().is_terminal(),
+            all,
+        };
         progress.show(0);
         progress
+    }
+
+    /// Leaves the line to a decision.
+    fn make_way(&self) {
+        if self.is_in_the_way {
+            self.clear();
+        }
     }
 
     fn show(&self, asked: usize) {
