@@ -33,7 +33,10 @@ async fn every_request_is_one_that_github_documents() {
         for request in requests {
             check_request(&contract, &request).unwrap_or_else(|why| panic!("{request:?}: {why}"));
             assert!(request.authorized && request.method == "GET", "{request:?}");
-            assert_eq!(request.accept.as_deref(), Some("application/vnd.github+json"));
+            assert_eq!(
+                request.accept.as_deref(),
+                Some("application/vnd.github+json")
+            );
             assert_eq!(request.api_version.as_deref(), Some("2022-11-28"));
             let agent = request.user_agent.unwrap_or_default();
             assert!(agent.starts_with("scale-in-guard/"), "{agent}");

@@ -15,4 +15,5 @@ mod refusals;
 mod registration;
 #[path = "../contract/schema.rs"]
 mod schema;
+mod simulation;
 mod world;
