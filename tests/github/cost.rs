@@ -1,6 +1,7 @@
 //! What an answer costs of GitHub's budget, and what is never reused.
 
 use crate::world::*;
+use scale_in_guard::testing::fake_github::Fault;
 use std::{collections::BTreeMap, time::Duration};
 
 const REPO: &str = "repo:acme/atlas";
@@ -83,6 +84,50 @@ async fn asks_at_the_same_time_share_one_read_of_the_jobs() {
     let kinds = kinds(world.asked());
     assert_eq!(kinds["runner"], 20);
     assert!(kinds["runs"] < 5 * 20, "{kinds:?}");
+}
+
+#[tokio::test]
+async fn an_ask_that_is_given_up_takes_nobody_with_it_who_shares_its_read() {
+    let world = World::of(REPO).await;
+    let id = world.github.register(&world.scope, "r-1");
+    let runner = world.runner("r-1").with_id(id.0);
+    let guard = world.guard();
+    world.github.fail("/actions/runs", Fault::Hang, Some(1));
+    let given_up = {
+        let (guard, runner) = (guard.clone(), runner.clone());
+        tokio::spawn(async move { guard.can_terminate(&runner).await.verdict() })
+    };
+    let runs_asked = || kinds_of(&world).contains_key("runs");
+    while !runs_asked() {
+        tokio::task::yield_now().await;
+    }
+    let other = {
+        let guard = guard.clone();
+        let runner = runner.clone();
+        tokio::spawn(async move { guard.can_terminate(&runner).await })
+    };
+    // Both are waiting for the read that hangs, once the other has asked for its runner.
+    while kinds_of(&world).get("runner").copied() < Some(2) {
+        tokio::task::yield_now().await;
+    }
+    given_up.abort();
+    let decision = other.await.unwrap();
+    assert!(
+        codes(&decision).contains(&HoldCode::GraceWindow),
+        "{}",
+        decision.explain()
+    );
+    assert!(
+        !codes(&decision).contains(&HoldCode::JobsUnreadable),
+        "{}",
+        decision.explain()
+    );
+}
+
+/// How often each kind of thing has been asked for so far.
+fn kinds_of(world: &World) -> BTreeMap<&'static str, usize> {
+    let requests = world.github.requests();
+    kinds(requests.into_iter().map(|request| request.path).collect())
 }
 
 #[tokio::test]

@@ -118,6 +118,7 @@ async fn one_repository_that_cannot_be_read_makes_the_view_partial() {
         "{explained}"
     );
     assert!(explained.contains("404"), "{explained}");
+    assert!(explained.contains("partial view"), "{explained}");
     // A job in the other one is seen.
     world.github.start_job(&world.scope, "r-1", "acme/atlas");
     world.github.lie_busy(&world.scope, "r-1", Some(false));
