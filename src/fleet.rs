@@ -1,14 +1,16 @@
 //! What is true of a whole fleet: whether a listing can be trusted, how far our clock is from
 //! GitHub's, and what is left of the kill budget.
 
+mod roster;
+
+pub use roster::{Listed, Roster};
+
 use crate::{
     policy::Policy,
-    runner::RunnerName,
     time::{Instant, after, age},
 };
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashSet};
 
 /// How far our clock may be from GitHub's `Date`.
 pub const MAX_GITHUB_SKEW: TimeDelta = TimeDelta::seconds(30);
@@ -154,105 +156,6 @@ impl Baseline {
     }
 }
 
-/// What is remembered of a scope between its listings: the record behind [`Baseline`], with the names
-/// that tell which departures are explained.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Roster {
-    baseline: Baseline,
-    /// Those of ours that the last trusted listing showed.
-    shown: BTreeSet<RunnerName>,
-    /// Those that permits were redeemed for since.
-    redeemed: BTreeSet<RunnerName>,
-}
-
-/// One listing of a scope, and who is being asked about.
-#[derive(Debug, Clone, Copy)]
-pub struct Listed<'a> {
-    /// The total that GitHub states, if it stated one.
-    pub total: Option<u64>,
-    /// The names of the rows that were read.
-    pub rows: &'a HashSet<&'a str>,
-    /// How many rows were read.
-    pub count: usize,
-    /// The runners that are being asked about.
-    pub asked: &'a HashSet<&'a RunnerName>,
-    /// Whether those are all that the autoscaler has: a runner that it asks about no more has
-    /// departed.
-    pub asked_are_all: bool,
-}
-
-impl Roster {
-    /// Whether this scope ever showed us a runner of ours, or minted us a token.
-    #[must_use]
-    pub fn scope_is_ours(&self) -> bool {
-        self.baseline.scope_is_ours
-    }
-
-    /// A runner of ours was found registered in this scope.
-    pub fn found(&mut self) {
-        self.baseline.scope_is_ours = true;
-    }
-
-    /// A permit for this runner was redeemed: its departure will be explained.
-    pub fn redeemed(&mut self, name: &RunnerName) {
-        self.redeemed.insert(name.clone());
-    }
-
-    /// The runners that the last trusted listing showed and this one lacks.
-    pub fn missing<'a>(&'a self, listed: Listed<'a>) -> impl Iterator<Item = &'a RunnerName> {
-        let lacks = move |name: &&RunnerName| !listed.rows.contains(name.as_str());
-        self.shown.iter().filter(lacks)
-    }
-
-    /// Judges a listing, and remembers it. `worked` tells of a missing runner whether it ever had a
-    /// job: then it may have left by itself, as ephemeral runners do.
-    #[must_use]
-    pub fn judge(
-        &mut self,
-        listed: Listed<'_>,
-        worked: impl Fn(&RunnerName) -> bool,
-        now: Instant,
-        policy: &Policy,
-    ) -> Snapshot {
-        let departed = self.missing(listed).filter(|&name| {
-            let let_go = listed.asked_are_all && !listed.asked.contains(name);
-            let_go || self.redeemed.contains(name) || worked(name)
-        });
-        let departed = departed.count();
-        let asked = listed.asked.iter().copied();
-        let ours: BTreeSet<RunnerName> = asked
-            .chain(&self.shown)
-            .filter(|name| listed.rows.contains(name.as_str()))
-            .cloned()
-            .collect();
-        self.baseline.scope_is_ours |= !ours.is_empty();
-        // A new runner does not make up for one that is missing.
-        let known = self.shown.intersection(&ours).count();
-        let total = listed.total.and_then(|total| usize::try_from(total).ok());
-        let snapshot = self.baseline.judge(
-            Listing {
-                // Without a total nobody knows whether these are all.
-                total: total.unwrap_or(usize::MAX),
-                rows: listed.count,
-                ours: match self.baseline.ours {
-                    Some(_) => known,
-                    None => ours.len(),
-                },
-                departed,
-            },
-            now,
-            policy,
-        );
-        if snapshot == Snapshot::Trusted {
-            self.baseline.ours = Some(ours.len());
-            self.redeemed.retain(|name| ours.contains(name));
-            self.shown = ours;
-        }
-        snapshot
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,88 +264,5 @@ mod tests {
         }
         baseline.minted();
         assert_eq!(look(&mut baseline, listing(0, 0), 60), Snapshot::Trusted);
-    }
-
-    fn judged(
-        roster: &mut Roster,
-        rows: &[&str],
-        asked: &[&str],
-        worked: &[&str],
-        minute: i64,
-    ) -> Snapshot {
-        let names: Vec<RunnerName> = asked.iter().map(|name| name.parse().unwrap()).collect();
-        let listed = Listed {
-            total: u64::try_from(rows.len()).ok(),
-            rows: &rows.iter().copied().collect(),
-            count: rows.len(),
-            asked: &names.iter().collect(),
-            asked_are_all: true,
-        };
-        let worked = |name: &RunnerName| worked.contains(&name.as_str());
-        roster.judge(listed, worked, at(minute), &Policy::default())
-    }
-
-    #[test]
-    fn a_runner_that_went_for_a_reason_leaves_the_listing_trusted() {
-        let mut roster = Roster::default();
-        let all = ["a", "b", "c", "d", "others"];
-        let ours = ["a", "b", "c", "d"];
-        assert_eq!(judged(&mut roster, &all, &ours, &[], 0), Snapshot::Trusted);
-        let shrunken = Snapshot::Shrunken {
-            believed_at: Some(at(11)),
-        };
-        assert_eq!(
-            judged(&mut roster, &["a", "b", "c"], &ours, &[], 1),
-            shrunken
-        );
-        let three = ["a", "b", "c", "others"];
-        for (row, asked, worked) in [
-            ("it had a job", &ours[..], &["d"][..]),
-            ("the autoscaler let it go", &ours[..3], &[]),
-        ] {
-            let mut roster = roster.clone();
-            assert_eq!(
-                judged(&mut roster, &three, asked, worked, 2),
-                Snapshot::Trusted,
-                "{row}"
-            );
-        }
-        roster.redeemed(&"d".parse().unwrap());
-        assert_eq!(
-            judged(&mut roster, &three, &ours, &[], 2),
-            Snapshot::Trusted
-        );
-        // The same name comes again, and goes without a reason.
-        assert_eq!(judged(&mut roster, &all, &ours, &[], 3), Snapshot::Trusted);
-        assert_ne!(
-            judged(&mut roster, &three, &ours, &[], 4),
-            Snapshot::Trusted
-        );
-    }
-
-    #[test]
-    fn a_new_runner_does_not_make_up_for_one_that_is_missing() {
-        let mut roster = Roster::default();
-        assert_eq!(
-            judged(&mut roster, &["a", "b"], &["a", "b"], &[], 0),
-            Snapshot::Trusted
-        );
-        let after = judged(&mut roster, &["b", "c"], &["a", "b", "c"], &[], 1);
-        assert_ne!(after, Snapshot::Trusted, "a is missing, whoever came");
-    }
-
-    #[test]
-    fn a_listing_without_a_total_is_not_trusted() {
-        let mut roster = Roster::default();
-        let name = "a".parse().unwrap();
-        let listed = Listed {
-            total: None,
-            rows: &HashSet::from(["a"]),
-            count: 1,
-            asked: &HashSet::from([&name]),
-            asked_are_all: true,
-        };
-        let snapshot = roster.judge(listed, |_| false, at(0), &Policy::default());
-        assert_eq!(snapshot, Snapshot::Inconsistent);
     }
 }
