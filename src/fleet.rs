@@ -3,7 +3,7 @@
 
 mod roster;
 
-pub use roster::{Listed, Roster};
+pub use roster::{Lifetime, Listed, Roster};
 
 use crate::{
     policy::Policy,

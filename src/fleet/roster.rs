@@ -3,7 +3,7 @@
 use super::{Baseline, Listing, Snapshot};
 use crate::{policy::Policy, runner::RunnerName, time::Instant};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// What is remembered of a scope between its listings: the record behind [`Baseline`], with the names
 /// that tell which departures are explained.
@@ -11,10 +11,20 @@ use std::collections::{BTreeSet, HashSet};
 #[serde(default)]
 pub struct Roster {
     baseline: Baseline,
-    /// Those of ours that the last trusted listing showed.
-    shown: BTreeSet<RunnerName>,
+    /// Those of ours that the last trusted listing showed, and those found by their number since.
+    shown: BTreeMap<RunnerName, Lifetime>,
     /// Those that permits were redeemed for since.
     redeemed: BTreeSet<RunnerName>,
+}
+
+/// How long a runner is meant to stay registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifetime {
+    /// For one job: then it leaves by itself.
+    Ephemeral,
+    /// Until somebody deregisters it.
+    Lasting,
 }
 
 /// One listing of a scope, and who is being asked about.
@@ -22,8 +32,8 @@ pub struct Roster {
 pub struct Listed<'a> {
     /// The total that GitHub states, if it stated one.
     pub total: Option<u64>,
-    /// The names of the rows that were read.
-    pub rows: &'a HashSet<&'a str>,
+    /// The rows that were read, by their names.
+    pub rows: &'a HashMap<&'a str, Lifetime>,
     /// How many rows were read.
     pub count: usize,
     /// The runners that are being asked about.
@@ -40,9 +50,13 @@ impl Roster {
         self.baseline.scope_is_ours
     }
 
-    /// A runner of ours was found registered in this scope.
-    pub fn found(&mut self) {
+    /// A runner of ours was found registered in this scope, by its number: a listing that lacks it is to
+    /// be doubted.
+    pub fn found(&mut self, name: &RunnerName, lifetime: Lifetime) {
         self.baseline.scope_is_ours = true;
+        if self.shown.insert(name.clone(), lifetime).is_none() {
+            self.baseline.ours = Some(self.shown.len());
+        }
     }
 
     /// A permit for this runner was redeemed: its departure will be explained.
@@ -50,14 +64,14 @@ impl Roster {
         self.redeemed.insert(name.clone());
     }
 
-    /// The runners that the last trusted listing showed and this one lacks.
+    /// The runners that were shown before and that this listing lacks.
     pub fn missing<'a>(&'a self, listed: Listed<'a>) -> impl Iterator<Item = &'a RunnerName> {
-        let lacks = move |name: &&RunnerName| !listed.rows.contains(name.as_str());
-        self.shown.iter().filter(lacks)
+        let lacks = move |name: &&RunnerName| !listed.rows.contains_key(name.as_str());
+        self.shown.keys().filter(lacks)
     }
 
     /// Judges a listing, and remembers it. `worked` tells of a missing runner whether it ever had a
-    /// job: then it may have left by itself, as ephemeral runners do.
+    /// job: then it may have left by itself.
     #[must_use]
     pub fn judge(
         &mut self,
@@ -68,18 +82,22 @@ impl Roster {
     ) -> Snapshot {
         let departed = self.missing(listed).filter(|&name| {
             let let_go = listed.asked_are_all && !listed.asked.contains(name);
-            let_go || self.redeemed.contains(name) || worked(name)
+            let leaves = self.shown.get(name) == Some(&Lifetime::Ephemeral);
+            let_go || leaves || self.redeemed.contains(name) || worked(name)
         });
         let departed = departed.count();
         let asked = listed.asked.iter().copied();
-        let ours: BTreeSet<RunnerName> = asked
-            .chain(&self.shown)
-            .filter(|name| listed.rows.contains(name.as_str()))
-            .cloned()
-            .collect();
+        let row = |name: &RunnerName| {
+            let lifetime = listed.rows.get(name.as_str())?;
+            Some((name.clone(), *lifetime))
+        };
+        let ours: BTreeMap<_, _> = asked.chain(self.shown.keys()).filter_map(row).collect();
         self.baseline.scope_is_ours |= !ours.is_empty();
         // A new runner does not make up for one that is missing.
-        let known = self.shown.intersection(&ours).count();
+        let known = ours
+            .keys()
+            .filter(|&name| self.shown.contains_key(name))
+            .count();
         let total = listed.total.and_then(|total| usize::try_from(total).ok());
         let snapshot = self.baseline.judge(
             Listing {
@@ -97,7 +115,7 @@ impl Roster {
         );
         if snapshot == Snapshot::Trusted {
             self.baseline.ours = Some(ours.len());
-            self.redeemed.retain(|name| ours.contains(name));
+            self.redeemed.retain(|name| ours.contains_key(name));
             self.shown = ours;
         }
         snapshot
@@ -113,6 +131,14 @@ mod tests {
         Instant::UNIX_EPOCH + TimeDelta::minutes(minute)
     }
 
+    /// Names in capitals are of ephemeral runners.
+    fn lifetime(name: &str) -> Lifetime {
+        match name.chars().all(char::is_uppercase) {
+            true => Lifetime::Ephemeral,
+            false => Lifetime::Lasting,
+        }
+    }
+
     fn judged(
         roster: &mut Roster,
         rows: &[&str],
@@ -123,7 +149,7 @@ mod tests {
         let names: Vec<RunnerName> = asked.iter().map(|name| name.parse().unwrap()).collect();
         let listed = Listed {
             total: u64::try_from(rows.len()).ok(),
-            rows: &rows.iter().copied().collect(),
+            rows: &rows.iter().map(|&name| (name, lifetime(name))).collect(),
             count: rows.len(),
             asked: &names.iter().collect(),
             asked_are_all: true,
@@ -171,6 +197,40 @@ mod tests {
     }
 
     #[test]
+    fn ephemeral_runners_leave_by_themselves_and_an_empty_listing_is_doubted_nevertheless() {
+        let mut roster = Roster::default();
+        let ours = ["A", "B", "c"];
+        assert_eq!(judged(&mut roster, &ours, &ours, &[], 0), Snapshot::Trusted);
+        for (minute, rows) in [(1, &["B", "c"][..]), (2, &["c"])] {
+            assert_eq!(
+                judged(&mut roster, rows, &ours, &[], minute),
+                Snapshot::Trusted
+            );
+        }
+        let mut roster = Roster::default();
+        assert_eq!(
+            judged(&mut roster, &["A"], &["A"], &[], 0),
+            Snapshot::Trusted
+        );
+        assert_ne!(judged(&mut roster, &[], &["A"], &[], 1), Snapshot::Trusted);
+    }
+
+    #[test]
+    fn a_listing_that_lacks_a_runner_found_by_its_number_is_doubted() {
+        let mut roster = Roster::default();
+        roster.found(&"a".parse().unwrap(), Lifetime::Lasting);
+        assert!(roster.scope_is_ours());
+        assert_ne!(
+            judged(&mut roster, &["other"], &["a"], &[], 0),
+            Snapshot::Trusted
+        );
+        assert_eq!(
+            judged(&mut roster, &["other", "a"], &["a"], &[], 1),
+            Snapshot::Trusted
+        );
+    }
+
+    #[test]
     fn a_new_runner_does_not_make_up_for_one_that_is_missing() {
         let mut roster = Roster::default();
         assert_eq!(
@@ -187,7 +247,7 @@ mod tests {
         let name = "a".parse().unwrap();
         let listed = Listed {
             total: None,
-            rows: &HashSet::from(["a"]),
+            rows: &HashMap::from([("a", Lifetime::Lasting)]),
             count: 1,
             asked: &HashSet::from([&name]),
             asked_are_all: true,

@@ -3,6 +3,7 @@
 use super::pages::Page;
 use crate::{
     evidence::{Job, JobStatus, Status},
+    fleet::Lifetime,
     runner::{RunnerId, RunnerRef},
     time::Instant,
 };
@@ -22,6 +23,7 @@ pub(super) struct RunnerJson {
     name: Option<String>,
     status: Option<String>,
     busy: Option<bool>,
+    ephemeral: Option<bool>,
     labels: Option<Vec<Option<LabelJson>>>,
 }
 
@@ -52,6 +54,10 @@ impl RunnerJson {
         Some(super::RunnerRow {
             id: RunnerId(self.id?),
             name: self.name?.into(),
+            lifetime: match self.ephemeral {
+                Some(true) => Lifetime::Ephemeral,
+                _ => Lifetime::Lasting,
+            },
             // What GitHub does not say could be busy.
             busy: self.busy.unwrap_or(true),
             status: match self.status.as_deref() {

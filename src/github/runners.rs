@@ -3,6 +3,7 @@
 use super::{GitHub, GitHubError, models};
 use crate::{
     evidence::Status,
+    fleet::Lifetime,
     runner::{RunnerId, RunnerName, Scope},
     time::Instant,
 };
@@ -21,6 +22,8 @@ pub struct RunnerRow {
     pub status: Status,
     /// Its labels.
     pub labels: Vec<Arc<str>>,
+    /// Whether it leaves after one job.
+    pub lifetime: Lifetime,
 }
 
 /// The registered runners of a scope.

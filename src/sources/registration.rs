@@ -4,12 +4,12 @@ use super::shared::{Read, SharedReads};
 use crate::{
     clock::Clock,
     evidence::{Evidence, Registration, Signal, Witness},
-    fleet::{FleetReport, Listed, Roster, Snapshot},
+    fleet::{FleetReport, Lifetime, Listed, Roster, Snapshot},
     github::{GitHub, GitHubError, Listing, RunnerRow},
     memory::Memory,
     policy::Policy,
     records::{Kept, Records},
-    runner::{RunnerId, RunnerName, Scope},
+    runner::{Runner, RunnerId, RunnerName, Scope},
     source::{Ask, Depth, EvidenceSource, Reach, Round, Trouble},
     store::{Kind, StoreError},
     time::{Instant, after, age},
@@ -21,6 +21,9 @@ use std::{
 };
 use thiserror::Error;
 
+/// Runners that are remembered as written down, in this process.
+const KNOWN: usize = 10_000;
+
 /// The witness `registration`: GitHub's `busy` and `status`, whether the listing can be trusted, and how
 /// far our clock is from GitHub's.
 #[derive(Debug)]
@@ -30,8 +33,8 @@ pub struct RegistrationSource {
     policy: Arc<Policy>,
     records: Records,
     listings: SharedReads<Scope, Result<Surveyed, Unheard>>,
-    /// Scopes that are known to be ours: no need to write it down again.
-    known: Mutex<HashSet<Scope>>,
+    /// Runners that are known to have been found: no need to write it down again.
+    known: Mutex<HashSet<(Scope, RunnerName)>>,
 }
 
 /// A listing, and what it is worth.
@@ -147,7 +150,7 @@ impl RegistrationSource {
         date: Option<Instant>,
     ) -> Result<Vec<Evidence>, Unheard> {
         row.is_called(&ask.runner().name)?;
-        self.note_ours(&ask.runner().scope).await;
+        self.note_found(ask.runner(), row.lifetime).await;
         let report = FleetReport {
             clock_skew_seconds: skew(date, asked_at, self.clock.now()),
             ..FleetReport::default()
@@ -155,20 +158,27 @@ impl RegistrationSource {
         Ok(evidence(registered(row), report, asked_at))
     }
 
-    /// Writes down that this scope shows us a runner of ours. It serves later phantoms; where it fails,
-    /// they wait.
-    async fn note_ours(&self, scope: &Scope) {
+    /// Writes down that this scope showed us a runner of ours: the scope is ours, and a listing that lacks
+    /// the runner is to be doubted.
+    async fn note_found(&self, runner: &Runner, lifetime: Lifetime) {
+        let Runner { name, scope, .. } = runner;
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known().contains(scope) {
+        let this = (scope.clone(), name.clone());
+        if known().contains(&this) {
             return;
         }
         let key = self.records.of_scope(scope, Kind::Fleet);
-        match self.records.update(&key, Roster::found).await {
+        let found = |roster: &mut Roster| roster.found(name, lifetime);
+        match self.records.update(&key, found).await {
             Ok(()) => {
-                known().insert(scope.clone());
+                let mut known = known();
+                if known.len() >= KNOWN {
+                    known.clear();
+                }
+                known.insert(this);
             }
             Err(error) => {
-                tracing::warn!(%scope, %error, "could not write down that the scope is ours")
+                tracing::warn!(%scope, runner = %name, %error, "could not write down that it was found");
             }
         }
     }
@@ -215,7 +225,8 @@ impl RegistrationSource {
         round: &Round,
     ) -> Result<(Snapshot, bool), StoreError> {
         let asked: HashSet<_> = round.names(scope).collect();
-        let rows: HashSet<_> = listing.rows.iter().map(|row| &*row.name).collect();
+        let rows = listing.rows.iter().map(|row| (&*row.name, row.lifetime));
+        let rows: HashMap<_, _> = rows.collect();
         let listed = Listed {
             total: listing.total,
             rows: &rows,

@@ -1,6 +1,7 @@
 //! Who is registered, asked how.
 
 use crate::world::*;
+use scale_in_guard::testing::fake_github::NewRunner;
 
 const REPO: &str = "repo:acme/atlas";
 const RUNNERS: &str = "/repos/acme/atlas/actions/runners";
@@ -169,9 +170,9 @@ async fn a_finished_ephemeral_runner_departs_and_may_go() {
     let world = World::of(REPO).await;
     world.github.register(&world.scope, "stays");
     let job = {
-        let ephemeral = scale_in_guard::testing::fake_github::NewRunner {
+        let ephemeral = NewRunner {
             ephemeral: true,
-            ..scale_in_guard::testing::fake_github::NewRunner::named("once")
+            ..NewRunner::named("once")
         };
         world.github.register_with(&world.scope, ephemeral);
         world.github.start_job(&world.scope, "once", "acme/atlas")
@@ -291,6 +292,74 @@ async fn a_listing_that_is_suddenly_empty_holds_everyone_until_it_has_been_so_fo
         }
         world.clock.advance(minutes(1));
     }
+}
+
+#[tokio::test]
+async fn an_empty_listing_is_doubted_too_where_runners_are_asked_about_one_by_one() {
+    let world = World::of(REPO).await;
+    let guard = world.guard();
+    let fleet = fill(&world, 3);
+    for _ in 0..=5 {
+        for runner in &fleet {
+            let _ = guard.can_terminate(runner).await;
+        }
+        world.clock.advance(minutes(1));
+    }
+    for runner in &fleet {
+        world
+            .github
+            .omit_from_listing(&world.scope, runner.name.as_str(), true);
+        world
+            .github
+            .hide_by_id(&world.scope, runner.name.as_str(), true);
+    }
+    for _ in 0..9 {
+        for runner in &fleet {
+            let decision = guard.can_terminate(runner).await;
+            held_for(&decision, HoldCode::SnapshotUntrusted);
+        }
+        world.clock.advance(minutes(1));
+    }
+}
+
+#[tokio::test]
+async fn short_lived_ephemeral_runners_are_freed_sweep_after_sweep() {
+    let world = World::of(REPO).await;
+    let guard = world.guard();
+    let mut fleet = vec![];
+    let mut freed = 0;
+    for minute in 0..20 {
+        // A new one each minute, whose whole job falls between two looks.
+        let name = format!("once-{minute}");
+        let once = NewRunner {
+            ephemeral: true,
+            ..NewRunner::named(&name)
+        };
+        world.github.register_with(&world.scope, once);
+        fleet.push(world.runner(&name));
+        let mut remain = Vec::new();
+        for decision in sweep(&guard, fleet.clone()).await {
+            assert!(
+                !codes(&decision).contains(&HoldCode::SnapshotUntrusted),
+                "{minute}"
+            );
+            match decision {
+                Decision::Terminate(permit) => {
+                    let _go = guard.redeem(permit).await.unwrap();
+                    freed += 1;
+                }
+                Decision::Hold(hold) => remain.push(hold.assessment().runner.clone()),
+            }
+        }
+        fleet = remain;
+        let job = world.github.start_job(&world.scope, &name, "acme/atlas");
+        world.clock.advance(TimeDelta::seconds(30));
+        world.github.finish_job(job);
+        // It comes up as the other leaves: the listing is never empty.
+        world.github.register(&world.scope, "stays");
+        world.clock.advance(TimeDelta::seconds(30));
+    }
+    assert!(freed >= 10, "{freed}");
 }
 
 #[tokio::test]
