@@ -3,7 +3,7 @@
 
 use crate::{
     decision::{Assessment, Claims, Decision, Hold, RuleFinding},
-    evidence::{Claim, Evidence},
+    evidence::{Claim, Evidence, Signal},
     hold::{Cause, HoldReason, Missing},
     lease::Heartbeat,
     memory::Memory,
@@ -127,6 +127,9 @@ impl Engine {
         let findings = std::mem::take(&mut look.findings);
         let (stage, vacancy, claims) = (look.stage, look.vacancy, claims(&seen, now, policy));
         memory.remember_vacancy(&vacancy);
+        if clock_is_off(&evidence) {
+            memory.forget_windows();
+        }
         let assessment = Assessment {
             runner: runner.clone(),
             at: now,
@@ -143,6 +146,14 @@ impl Engine {
             _ => Decision::Hold(hold(assessment, policy)),
         }
     }
+}
+
+/// Whether our clock was found to be far from GitHub's. When it is put right, a window that it began would
+/// seem to have lasted for as long as it was wrong.
+fn clock_is_off(evidence: &[Evidence]) -> bool {
+    let mut evidence = evidence.iter();
+    evidence
+        .any(|evidence| matches!(&evidence.signal, Signal::Fleet(report) if report.clock_is_off()))
 }
 
 /// Makes a refusal of an assessment. When to ask again: when the last of the reasons can be gone,

@@ -375,9 +375,9 @@ impl Job {
         named.is_some_and(|named| named.names(runner, seen))
     }
 
-    /// Whether it is in progress, or of unknown status, on this runner.
+    /// Whether it has this runner and is not over.
     pub(crate) fn is_running_on(&self, runner: &Runner, seen: Option<RunnerId>) -> bool {
-        matches!(self.status, JobStatus::InProgress | JobStatus::Other) && self.names(runner, seen)
+        self.status != JobStatus::Completed && self.names(runner, seen)
     }
 
     /// A job in this status that names this runner.

@@ -41,6 +41,15 @@ pub struct FleetReport {
     pub beacons_silent_since: Option<Instant>,
 }
 
+impl FleetReport {
+    /// Whether our clock is too far from GitHub's: then nobody knows how long anything has lasted.
+    pub(crate) fn clock_is_off(&self) -> bool {
+        let allowed = MAX_GITHUB_SKEW.num_seconds().unsigned_abs();
+        let skew = self.clock_skew_seconds;
+        skew.is_some_and(|seconds| seconds.unsigned_abs() > allowed)
+    }
+}
+
 /// Whether a listing of a scope's runners can be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -124,7 +133,8 @@ impl Baseline {
         let doubted = match self.doubted {
             Some(doubted) if doubted.ours == ours && age(now, doubted.last) <= gap => Doubted {
                 last: now,
-                looks: doubted.looks.saturating_add(1),
+                // Two looks at one instant are one.
+                looks: doubted.looks.saturating_add(u32::from(now > doubted.last)),
                 ..doubted
             },
             _ => Doubted {
@@ -231,6 +241,19 @@ mod tests {
         assert_ne!(look(&mut baseline, listing(0, 0), 1), Snapshot::Trusted);
         assert_ne!(look(&mut baseline, listing(0, 0), 11), Snapshot::Trusted);
         assert_eq!(look(&mut baseline, listing(0, 0), 12), Snapshot::Trusted);
+    }
+
+    #[test]
+    fn two_looks_at_one_instant_are_one() {
+        let mut baseline = Baseline::default();
+        assert_eq!(look(&mut baseline, listing(10, 0), 0), Snapshot::Trusted);
+        for _ in 0..3 {
+            assert_ne!(look(&mut baseline, listing(7, 0), 1), Snapshot::Trusted);
+        }
+        for _ in 0..3 {
+            assert_ne!(look(&mut baseline, listing(7, 0), 11), Snapshot::Trusted);
+        }
+        assert_eq!(look(&mut baseline, listing(7, 0), 12), Snapshot::Trusted);
     }
 
     #[test]

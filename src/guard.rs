@@ -19,7 +19,7 @@ use crate::{
     records::Records,
     runner::{Runner, Scope},
     shadow::{self, Shadow, ShadowSummary},
-    source::{Ask, Depth, EvidenceSource, Round},
+    source::{Ask, Depth, EvidenceSource, Round, Share},
     store::{Kind, StoreError},
 };
 use chrono::TimeDelta;
@@ -106,7 +106,13 @@ impl Guard {
     /// next. Give it every runner that the autoscaler has: one that is missing is taken to have
     /// departed. Of two with the same scope and name, the first counts.
     pub fn sweep(&self, runners: impl IntoIterator<Item = Runner>) -> Sweep {
-        Sweep::over(self.clone(), runners.into_iter().collect())
+        Sweep::over(self.clone(), runners.into_iter().collect(), Share::All)
+    }
+
+    /// May these runners be terminated now, which are not all that the autoscaler has? As
+    /// [`sweep`](Self::sweep), but nothing follows from a runner that is not asked about.
+    pub fn sweep_some(&self, runners: impl IntoIterator<Item = Runner>) -> Sweep {
+        Sweep::over(self.clone(), runners.into_iter().collect(), Share::Some)
     }
 
     /// Turns a permit into the right to call terminate now, once.

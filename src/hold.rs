@@ -86,7 +86,7 @@ hold_codes! {
     /// An operator pinned the runner.
     Pinned = "pinned", "The pin's end, or the operator takes it away.";
     /// The listing of the scope cannot be trusted.
-    SnapshotUntrusted = "snapshot_untrusted", "A listing whose total matches its rows and that is not shrunken; the same shrunken one in 3 looks over 10 minutes, in a scope that is ours. Where the scope never showed a runner of ours: the operator mends the scope or the token.";
+    SnapshotUntrusted = "snapshot_untrusted", "A listing whose total matches its rows and that is not shrunken; the same shrunken one in 3 looks over 10 minutes, in a scope that is ours. Where the scope never showed a runner of ours: ask once about one that is registered; if there is one and it is not shown, the operator mends the scope or the token.";
     /// Our clock and GitHub's differ too much.
     ClockSkew = "clock_skew", "The operator sets the clock of this machine.";
     /// This sweep has handed out all the permits it may.
@@ -156,9 +156,7 @@ pub(crate) enum Cause {
     Objection(Arc<str>),
     ObjectionUnreadable(Missing),
     Pinned(Arc<str>, Option<Instant>),
-    SnapshotUntrusted {
-        shrunken: bool,
-    },
+    SnapshotUntrusted(Doubt),
     ClockSkew(i64),
     PermitBudgetSpent,
     BeaconsSilent(Instant),
@@ -166,6 +164,17 @@ pub(crate) enum Cause {
     MemoryUnreadable(Missing),
     ShadowMode(Basis),
     Custom(Arc<str>, Arc<str>),
+}
+
+/// Why a listing is not trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// Its total does not match its rows.
+    Inconsistent,
+    /// It is empty, or too short.
+    Shrunken,
+    /// It shows none of ours, and none ever did.
+    Foreign,
 }
 
 /// What is wanting for an absence to count.
@@ -247,7 +256,7 @@ impl HoldReason {
             Cause::Objection(_) => HoldCode::Objection,
             Cause::ObjectionUnreadable(_) => HoldCode::ObjectionUnreadable,
             Cause::Pinned(..) => HoldCode::Pinned,
-            Cause::SnapshotUntrusted { .. } => HoldCode::SnapshotUntrusted,
+            Cause::SnapshotUntrusted(_) => HoldCode::SnapshotUntrusted,
             Cause::ClockSkew(_) => HoldCode::ClockSkew,
             Cause::PermitBudgetSpent => HoldCode::PermitBudgetSpent,
             Cause::BeaconsSilent(_) => HoldCode::BeaconsSilent,
@@ -332,10 +341,13 @@ impl fmt::Display for HoldReason {
             Cause::ObjectionUnreadable(missing) => write!(f, "a witness of your own could not be heard: {missing}"),
             Cause::Pinned(note, None) => write!(f, "pinned by an operator: {note}"),
             Cause::Pinned(note, Some(until)) => write!(f, "pinned by an operator until {}: {note}", At(*until)),
-            Cause::SnapshotUntrusted { shrunken: true } => {
+            Cause::SnapshotUntrusted(Doubt::Foreign) => f.write_str(
+                "the listing of this scope shows no runner of ours, and none ever did; ask once about one that is registered here",
+            ),
+            Cause::SnapshotUntrusted(Doubt::Shrunken) => {
                 f.write_str("the listing of this scope is empty, or shows fewer of our runners than departures explain")
             }
-            Cause::SnapshotUntrusted { shrunken: false } => {
+            Cause::SnapshotUntrusted(Doubt::Inconsistent) => {
                 f.write_str("the total of this scope's listing does not match its rows")
             }
             Cause::ClockSkew(seconds) => write!(

@@ -287,6 +287,27 @@ impl Memory {
         self.vacant = vacancy.run;
     }
 
+    /// Forgets since when anything has lasted; who said *occupied* stays.
+    pub(crate) fn forget_windows(&mut self) {
+        for run in [
+            &mut self.absent,
+            &mut self.overdue,
+            &mut self.offline,
+            &mut self.busy,
+            &mut self.jobs_clear,
+            &mut self.vacant,
+        ] {
+            *run = None;
+        }
+        for at in [
+            &mut self.first_look,
+            &mut self.first_readable,
+            &mut self.came_up,
+        ] {
+            *at = None;
+        }
+    }
+
     /// Empties the memory when it is about another incarnation: another number, or another launch.
     pub(crate) fn identify(
         &mut self,

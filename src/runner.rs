@@ -32,6 +32,20 @@ pub enum NameError {
         /// The offending character.
         character: char,
     },
+    /// The name has space before or after it.
+    #[error("{what} has space around it; give the name alone")]
+    Space {
+        /// Which name.
+        what: &'static str,
+    },
+    /// The name is a step in a path: `.` or `..`.
+    #[error("{what} is {name:?}, which is a path and no name")]
+    Path {
+        /// Which name.
+        what: &'static str,
+        /// What was given.
+        name: Arc<str>,
+    },
     /// The scope is not `repo:OWNER/NAME`, `org:NAME` or `enterprise:NAME`.
     #[error("{0:?} is no scope; write repo:OWNER/NAME, org:NAME or enterprise:NAME")]
     Scope(String),
@@ -63,12 +77,16 @@ fn checked(
 pub struct RunnerName(Arc<str>);
 
 impl RunnerName {
-    /// Accepts any name of 1 to 256 bytes without control characters.
+    /// Accepts any name of 1 to 256 bytes without control characters, and without space around it.
     ///
     /// # Errors
-    /// [`NameError`] when it is empty, too long, or holds a control character.
+    /// [`NameError`] when it is empty, too long, holds a control character, or has space around it.
     pub fn new(name: &str) -> Result<Self, NameError> {
-        checked("a runner's name", name, |_| false).map(Self)
+        let what = "a runner's name";
+        if name != name.trim() {
+            return Err(NameError::Space { what });
+        }
+        checked(what, name, |_| false).map(Self)
     }
 
     /// The name as GitHub shows it.
@@ -140,10 +158,7 @@ impl FromStr for Scope {
             let part = checked(what, name, |c| c == '/' || c.is_whitespace())?;
             // A dot segment would lead out of its place in a URL's path.
             match &*part {
-                "." | ".." => Err(NameError::Character {
-                    what,
-                    character: '.',
-                }),
+                "." | ".." => Err(NameError::Path { what, name: part }),
                 _ => Ok(part),
             }
         };
@@ -344,6 +359,8 @@ mod tests {
         assert!(RunnerName::new("i-0 (eu) ü").is_ok());
         assert!(RunnerName::new("").is_err());
         assert!(RunnerName::new("a\nb").is_err());
+        assert!(RunnerName::new("a ").is_err());
+        assert!(RunnerName::new("\u{a0}a").is_err());
         assert!(RunnerName::new(&"x".repeat(257)).is_err());
     }
 

@@ -334,15 +334,17 @@ impl<'e> JobsSeen<'e> {
         let ours = job.names(runner, seen_id);
         self.named |= ours;
         match job.status {
-            JobStatus::InProgress | JobStatus::Other
-                if ours && self.running.is_none_or(|known| known.id < job.id) =>
-            {
-                self.running = Some(job);
+            JobStatus::Completed => {}
+            // Whatever the word: what is not over, and has this runner, is here or as good as here.
+            _ if ours => {
+                if self.running.is_none_or(|known| known.id < job.id) {
+                    self.running = Some(job);
+                }
             }
-            // What a queued job says of its runner means nothing; and one that is in progress
+            // What a queued job says of another runner means nothing; and one that is in progress
             // without a runner is on its way to one.
             JobStatus::Queued | JobStatus::InProgress | JobStatus::Other
-                if ours || labels.fit(&job.labels) && !job.is_elsewhere() =>
+                if labels.fit(&job.labels) && !job.is_elsewhere() =>
             {
                 let changed_at = job.changed_at.unwrap_or(now);
                 if age(now, changed_at) < policy.job_pending

@@ -180,27 +180,32 @@ impl Ask {
     }
 }
 
+/// Which of its runners an autoscaler asks about in one round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// All that it has: one that it asks about no more has departed.
+    All,
+    /// Some of them.
+    Some,
+}
+
 /// What belongs together: the asks of one sweep, or one ask by itself. A read that was made for an
 /// earlier round does not count in a later one.
 #[derive(Debug, Clone)]
 pub struct Round {
     number: u64,
     names: Arc<HashMap<Scope, HashSet<RunnerName>>>,
-    is_sweep: bool,
+    share: Share,
 }
 
 impl Round {
     /// The next round: one ask by itself.
     pub(crate) fn of_one(runner: &Runner) -> Self {
-        Self::next([runner], false)
+        Self::of([runner], Share::Some)
     }
 
-    /// The next round: a sweep over these runners.
-    pub(crate) fn sweep<'a>(runners: impl IntoIterator<Item = &'a Runner>) -> Self {
-        Self::next(runners, true)
-    }
-
-    fn next<'a>(runners: impl IntoIterator<Item = &'a Runner>, is_sweep: bool) -> Self {
+    /// The next round, about these runners.
+    pub(crate) fn of<'a>(runners: impl IntoIterator<Item = &'a Runner>, share: Share) -> Self {
         static ROUNDS: AtomicU64 = AtomicU64::new(1);
         let mut names: HashMap<Scope, HashSet<RunnerName>> = HashMap::new();
         for runner in runners {
@@ -210,7 +215,7 @@ impl Round {
         Self {
             number: ROUNDS.fetch_add(1, Ordering::Relaxed),
             names: Arc::new(names),
-            is_sweep,
+            share,
         }
     }
 
@@ -220,10 +225,10 @@ impl Round {
         self.number
     }
 
-    /// Whether it is a sweep: then it is about every runner that the autoscaler has.
+    /// Which of the autoscaler's runners it is about.
     #[must_use]
-    pub fn is_sweep(&self) -> bool {
-        self.is_sweep
+    pub fn share(&self) -> Share {
+        self.share
     }
 
     /// The names of the runners of this scope that it is about.

@@ -174,7 +174,7 @@ pub trait Store: fmt::Debug + Send + Sync {
 #[non_exhaustive]
 pub enum StoreError {
     /// It could not be reached, or refused.
-    #[error("{store}: {doing}: {source}; see that it is there and that this user may write to it")]
+    #[error("{store}: {doing}: {source}; see to that, or name another store")]
     Unusable {
         /// Which store.
         store: String,

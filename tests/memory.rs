@@ -4,7 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use scale_in_guard::{
     Basis, Decision, Engine, Evidence, HoldCode, Job, JobStatus, JobsView, Memory, Policy,
-    Registration, Runner, Signal, Stage, Status,
+    Registration, Runner, Signal, Stage, Status, Verdict,
     evidence::{Claim, Own},
     lease::{Heartbeat, HostJob, Report},
     ledger::{Action, Delivery, Ledger},
@@ -702,4 +702,24 @@ fn a_remembered_runner_takes_less_than_a_kilobyte() {
     assert!(size_of::<Memory>() < 1_024, "{} bytes", size_of::<Memory>());
     let read: Memory = serde_json::from_str(&json).expect("the same value");
     assert_eq!(read, watched.memory);
+}
+
+#[test]
+fn a_window_does_not_run_while_our_clock_is_off() {
+    let idle = |second| registered(second, false, Status::Online);
+    let skewed = |second, seconds| {
+        let report = scale_in_guard::fleet::FleetReport {
+            clock_skew_seconds: Some(seconds),
+            ..scale_in_guard::fleet::FleetReport::default()
+        };
+        Evidence::new("fleet", at(second), Signal::Fleet(report))
+    };
+    let mut watched = Watched::new();
+    // Our clock is six minutes behind, and is put right.
+    let _ = watched.look(0, [idle(0), no_jobs(0), skewed(0, 360)]);
+    let decision = watched.look(361, [idle(361), no_jobs(361), skewed(361, 0)]);
+    assert_eq!(decision.verdict(), Verdict::Hold);
+    assert_eq!(decision.retry_at(), Some(at(661)), "the window begins now");
+    let decision = watched.look(661, [idle(661), no_jobs(661), skewed(661, 0)]);
+    assert_eq!(decision.verdict(), Verdict::Terminate);
 }

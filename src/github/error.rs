@@ -18,7 +18,7 @@ pub enum SetupError {
     },
     /// The token would travel unencrypted.
     #[error(
-        "API URL {url:?}: plain http would show the token to the network; use https, or allow plain http in so many words"
+        "API URL {url:?}: plain http would show the token to the network; use https, or allow it (--allow-plain-http, GitHubBuilder::plain_http)"
     )]
     PlainHttp {
         /// The URL.

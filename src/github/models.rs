@@ -1,4 +1,5 @@
-//! What GitHub sends, read leniently: an unknown field, an unknown value or a null never fails a page.
+//! What GitHub sends, read leniently: an unknown field, an unknown value or a null never fails a page. A
+//! page without its list is none.
 
 use super::pages::Page;
 use crate::{
@@ -14,7 +15,7 @@ use std::sync::Arc;
 #[derive(Debug, Deserialize)]
 pub(super) struct RunnersPage {
     total_count: Option<u64>,
-    runners: Option<Vec<Option<RunnerJson>>>,
+    runners: Vec<Option<RunnerJson>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -40,8 +41,8 @@ impl Page for RunnersPage {
     }
 
     fn rows(self) -> Vec<Self::Row> {
-        let rows = self.runners.unwrap_or_default();
-        rows.into_iter()
+        self.runners
+            .into_iter()
             .map(|row| row.and_then(RunnerJson::read))
             .collect()
     }
@@ -77,7 +78,7 @@ impl RunnerJson {
 #[derive(Debug, Deserialize)]
 pub(super) struct RunsJson {
     total_count: Option<u64>,
-    workflow_runs: Option<Vec<Option<RunJson>>>,
+    workflow_runs: Vec<Option<RunJson>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,15 +95,15 @@ impl Page for RunsJson {
     }
 
     fn rows(self) -> Vec<Self::Row> {
-        let rows = self.workflow_runs.unwrap_or_default();
-        rows.into_iter().map(|row| row?.id).collect()
+        let rows = self.workflow_runs.into_iter();
+        rows.map(|row| row?.id).collect()
     }
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct JobsJson {
     total_count: Option<u64>,
-    jobs: Option<Vec<Option<JobJson>>>,
+    jobs: Vec<Option<JobJson>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -125,8 +126,8 @@ impl Page for JobsJson {
     }
 
     fn rows(self) -> Vec<Self::Row> {
-        let rows = self.jobs.unwrap_or_default();
-        rows.into_iter()
+        self.jobs
+            .into_iter()
             .map(|row| row.and_then(JobJson::read))
             .collect()
     }

@@ -28,6 +28,8 @@ pub(super) struct Pages<R> {
     pub(super) total: Option<u64>,
     /// GitHub's clock when it answered the first page.
     pub(super) date: Option<Instant>,
+    /// How many pages there were.
+    pub(super) pages: usize,
 }
 
 impl GitHub {
@@ -39,8 +41,10 @@ impl GitHub {
             rows: Vec::new(),
             total: answer.body.total(),
             date: answer.date,
+            pages: 0,
         };
         loop {
+            list.pages += 1;
             list.total = list.total.filter(|_| list.total == answer.body.total());
             list.rows.extend(answer.body.rows());
             let Some(next) = answer.next else {

@@ -5,7 +5,11 @@ use crate::{
     evidence::Job,
     runner::{NameError, Scope},
 };
-use std::{collections::HashSet, fmt, str::FromStr};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+    str::FromStr,
+};
 
 /// GitHub shows no more runs of a status than this.
 const RUNS_CAP: usize = 1_000;
@@ -70,8 +74,10 @@ pub enum RunStatus {
 
 impl RunStatus {
     /// All of them in the order in which a run goes through them: read so, a run that moves on
-    /// between two reads is not missed.
-    pub const IN_ORDER: [Self; 5] = [
+    /// between two reads is not missed. The last comes first as well, for a run whose next job waits moves
+    /// back.
+    pub const IN_ORDER: [Self; 6] = [
+        Self::InProgress,
         Self::Requested,
         Self::Waiting,
         Self::Pending,
@@ -107,7 +113,8 @@ impl fmt::Display for RunStatus {
 }
 
 impl GitHub {
-    /// The numbers of a repository's runs of one status.
+    /// The numbers of a repository's runs of one status. A list of several pages is read twice: between two
+    /// pages a run can move from the later to the earlier, and be on neither.
     ///
     /// # Errors
     /// [`GitHubError`] when any page could not be read.
@@ -121,11 +128,22 @@ impl GitHub {
             .append_pair("status", status.as_str())
             .append_pair("exclude_pull_requests", "true")
             .append_pair("per_page", "100");
+        let pages = self.pages::<models::RunsJson>(url.clone()).await?;
+        let several = pages.pages > 1;
+        let once = RunsPage::of(pages, |&id| id);
+        if !several {
+            return Ok(once);
+        }
         let pages = self.pages::<models::RunsJson>(url).await?;
-        Ok(RunsPage::of(pages, |&id| id))
+        let twice = RunsPage::of(pages, |&id| id);
+        let rows: BTreeSet<u64> = once.rows.into_iter().chain(twice.rows).collect();
+        Ok(RunsPage {
+            rows: rows.into_iter().collect(),
+            is_whole: once.is_whole && twice.is_whole,
+        })
     }
 
-    /// The jobs of a run's latest attempt.
+    /// The jobs of a run, of all its attempts: one of an earlier attempt may still be running.
     ///
     /// # Errors
     /// [`GitHubError`] when any page could not be read.
@@ -139,7 +157,7 @@ impl GitHub {
             .api()
             .in_scope(&repository.0, &["actions", "runs", &run, "jobs"]);
         url.query_pairs_mut()
-            .append_pair("filter", "latest")
+            .append_pair("filter", "all")
             .append_pair("per_page", "100");
         let pages = self.pages::<models::JobsJson>(url).await?;
         Ok(RunsPage::of(pages, |job: &Job| job.id))

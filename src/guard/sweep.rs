@@ -9,7 +9,7 @@ use crate::{
     fleet::FleetReport,
     hold::HoldCode,
     runner::Runner,
-    source::{Ask, Cost, Depth, Round},
+    source::{Ask, Cost, Depth, Round, Share},
     time::Instant,
 };
 use futures::{Stream, StreamExt, stream};
@@ -44,8 +44,8 @@ impl Stream for Sweep {
 }
 
 impl Sweep {
-    pub(super) fn over(guard: Guard, runners: Vec<Runner>) -> Self {
-        let begin = Sweeping::Due(guard, runners);
+    pub(super) fn over(guard: Guard, runners: Vec<Runner>, share: Share) -> Self {
+        let begin = Sweeping::Due(guard, runners, share);
         Self {
             decisions: Box::pin(stream::unfold(begin, Sweeping::next)),
         }
@@ -59,7 +59,7 @@ impl Sweep {
 
 /// How far a sweep has come.
 enum Sweeping {
-    Due(Guard, Vec<Runner>),
+    Due(Guard, Vec<Runner>, Share),
     Surveyed(Surveyed),
 }
 
@@ -84,7 +84,7 @@ struct Candidate {
 impl Sweeping {
     async fn next(self) -> Option<(Decision, Self)> {
         let mut surveyed = match self {
-            Self::Due(guard, runners) => guard.survey(runners).await,
+            Self::Due(guard, runners, share) => guard.survey(runners, share).await,
             Self::Surveyed(surveyed) => surveyed,
         };
         let decision = match surveyed.held.pop_front() {
@@ -101,7 +101,7 @@ impl Sweeping {
 
 impl Guard {
     /// Looks at all runners, with reads that they share.
-    async fn survey(&self, runners: Vec<Runner>) -> Surveyed {
+    async fn survey(&self, runners: Vec<Runner>, share: Share) -> Surveyed {
         let mut seen = HashSet::new();
         let mut runners = runners;
         runners.retain(|runner| seen.insert((runner.scope.clone(), runner.name.clone())));
@@ -112,7 +112,7 @@ impl Guard {
         let reading = Deadline::within(reading).or_sooner(deadline.less(TO_REMEMBER));
         let budget = policy.max_permits_per_sweep;
         let permits_left = budget.map(|budget| budget.permits(runners.len()));
-        let round = Round::sweep(&runners);
+        let round = Round::of(&runners, share);
         let recalled = self.recall_all(&runners, reading).await;
         let looks = runners.into_iter().zip(recalled);
         let decided: Vec<_> = stream::iter(looks)

@@ -3,8 +3,8 @@
 use super::{Finding, Look, Rule};
 use crate::{
     evidence::{Signal, Witness},
-    fleet::{FleetReport, MAX_GITHUB_SKEW, SILENCE_HOLDS, Snapshot},
-    hold::{Cause, HoldReason},
+    fleet::{FleetReport, SILENCE_HOLDS, Snapshot},
+    hold::{Cause, Doubt, HoldReason},
     time::after,
 };
 use std::cmp::Reverse;
@@ -53,19 +53,20 @@ impl Rule for Fleet {
 }
 
 fn objection(report: &FleetReport, look: &Look<'_>) -> Option<HoldReason> {
-    let (shrunken, believed_at) = match report.snapshot {
-        Snapshot::Trusted => (None, None),
-        Snapshot::Inconsistent => (Some(false), None),
-        Snapshot::Shrunken { believed_at } => (Some(true), believed_at),
+    let doubt = match report.snapshot {
+        Snapshot::Trusted => None,
+        Snapshot::Inconsistent => Some((Doubt::Inconsistent, None)),
+        Snapshot::Shrunken { believed_at: None } => Some((Doubt::Foreign, None)),
+        Snapshot::Shrunken { believed_at } => Some((Doubt::Shrunken, believed_at)),
     };
-    if let Some(shrunken) = shrunken {
+    if let Some((doubt, believed_at)) = doubt {
         return Some(HoldReason::new(
-            Cause::SnapshotUntrusted { shrunken },
+            Cause::SnapshotUntrusted(doubt),
             believed_at,
         ));
     }
     if let Some(seconds) = report.clock_skew_seconds
-        && seconds.unsigned_abs() > MAX_GITHUB_SKEW.num_seconds().unsigned_abs()
+        && report.clock_is_off()
     {
         return Some(HoldReason::new(Cause::ClockSkew(seconds), None));
     }

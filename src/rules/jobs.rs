@@ -131,6 +131,23 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_names_the_runner_and_is_not_over_holds_whatever_its_status() {
+        for status in [
+            JobStatus::Queued,
+            JobStatus::Waiting,
+            JobStatus::InProgress,
+            JobStatus::Other,
+        ] {
+            let long_ago = Job {
+                changed_at: Some(at(-3_600)),
+                ..naming(status, RunnerRef::named("r-1"))
+            };
+            let case = Case::once([online(0), view(true, [long_ago], 0)]);
+            assert_eq!(case.found("jobs"), until(JobInProgress, 300), "{status:?}");
+        }
+    }
+
+    #[test]
     fn the_labels_of_its_registration_decide_where_none_were_given() {
         let registered = |labels: &[&str]| {
             let registered = Registration::Registered {

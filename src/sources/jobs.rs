@@ -116,7 +116,7 @@ impl JobsSource {
             last.asked_at >= fresh && last.value.jobs.iter().any(names)
         };
         let (repositories, _) = self.repositories.of(&scope);
-        let read = self.read(repositories);
+        let read = || self.read(repositories.clone());
         let views = &self.views;
         views
             .get(scope, ask.round(), asked_at, since, occupied, read)
@@ -133,7 +133,13 @@ impl JobsSource {
         let recent = job
             .changed_at
             .is_none_or(|changed_at| changed_at > pending_since);
-        unassigned && recent || job.names(ask.runner(), memory.id()) || memory.awaits(job.id)
+        // Whose number is not known yet may be the one that the job names.
+        let nameless =
+            ask.runner().id.or(memory.id()).is_none() && job.status != JobStatus::Completed;
+        unassigned && recent
+            || nameless
+            || job.names(ask.runner(), memory.id())
+            || memory.awaits(job.id)
     }
 
     async fn read(&self, repositories: Vec<Repository>) -> View {
@@ -148,6 +154,7 @@ impl JobsSource {
     async fn read_repository(&self, repository: Repository) -> View {
         let mut view = View::default();
         let mut runs = BTreeSet::new();
+        let mut in_progress = BTreeSet::<u64>::new();
         for status in RunStatus::IN_ORDER {
             match self.github.runs(&repository, status).await {
                 Ok(page) => {
@@ -155,6 +162,9 @@ impl JobsSource {
                     view.want(page.is_whole, || {
                         format!("{repository}: not every {status} run is shown")
                     });
+                    if status == RunStatus::InProgress {
+                        in_progress.extend(&page.rows);
+                    }
                     runs.extend(page.rows);
                 }
                 Err(error) => {
@@ -182,6 +192,11 @@ impl JobsSource {
                     view.any = true;
                     view.want(page.is_whole, || {
                         format!("{repository}: not every job of run {run} is shown")
+                    });
+                    // Other runs may have none yet.
+                    let has_jobs = !page.rows.is_empty() || !in_progress.contains(&run);
+                    view.want(has_jobs, || {
+                        format!("{repository}: run {run} is in progress and shows no job")
                     });
                     view.jobs.extend(page.rows);
                 }

@@ -10,7 +10,7 @@ use crate::{
     policy::Policy,
     records::{Kept, Records},
     runner::{Runner, RunnerId, RunnerName, Scope},
-    source::{Ask, Depth, EvidenceSource, Reach, Round, Trouble},
+    source::{Ask, Depth, EvidenceSource, Reach, Round, Share, Trouble},
     store::{Kind, StoreError},
     time::{Instant, after, age},
 };
@@ -42,6 +42,8 @@ pub struct RegistrationSource {
 struct Surveyed {
     by_id: HashMap<RunnerId, RunnerRow>,
     by_name: HashMap<Arc<str>, RunnerId>,
+    /// The names again, as they are found however they are spelled.
+    by_spelling: HashMap<String, Arc<str>>,
     snapshot: Snapshot,
     scope_is_ours: bool,
     skew: Option<i64>,
@@ -64,6 +66,10 @@ enum Unheard {
     },
     #[error("GitHub lists runner {0}, and answers 404 for it; ask again")]
     Contradiction(RunnerId),
+    #[error(
+        "GitHub lists no runner called {wanted:?}, but one called {found:?}; give the name as GitHub shows it"
+    )]
+    Similar { found: Arc<str>, wanted: RunnerName },
 }
 
 impl RegistrationSource {
@@ -188,12 +194,11 @@ impl RegistrationSource {
         let scope = &ask.runner().scope;
         let asked_at = self.clock.now();
         let since = after(asked_at, -self.policy.evidence_max_age / 2);
-        let read = self.read_listing(scope, ask, asked_at);
+        let read = || self.read_listing(scope, ask, asked_at);
         let never = |_: &Read<_>| false;
-        let scope = scope.clone();
         let listings = &self.listings;
         listings
-            .get(scope, ask.round(), asked_at, since, never, read)
+            .get(scope.clone(), ask.round(), asked_at, since, never, read)
             .await
     }
 
@@ -210,6 +215,10 @@ impl RegistrationSource {
         let rows = listing.rows;
         Ok(Surveyed {
             by_name: rows.iter().map(|row| (row.name.clone(), row.id)).collect(),
+            by_spelling: rows
+                .iter()
+                .map(|row| (spelling(&row.name), row.name.clone()))
+                .collect(),
             by_id: rows.into_iter().map(|row| (row.id, row)).collect(),
             snapshot,
             scope_is_ours,
@@ -232,7 +241,7 @@ impl RegistrationSource {
             rows: &rows,
             count: listing.rows.len(),
             asked: &asked,
-            asked_are_all: round.is_sweep(),
+            asked_are_all: round.share() == Share::All,
         };
         let key = self.records.of_scope(scope, Kind::Fleet);
         let known: Kept<Roster> = self.records.read_one(&key).await?;
@@ -290,8 +299,17 @@ impl Surveyed {
             row.is_called(&runner.name)?;
             return Ok(Some(row));
         }
-        let id = self.by_name.get(runner.name.as_str());
-        Ok(id.and_then(|id| self.by_id.get(id)))
+        if let Some(id) = self.by_name.get(runner.name.as_str()) {
+            return Ok(self.by_id.get(id));
+        }
+        // Whoever spells a name otherwise than GitHub does must not take its runner for a phantom.
+        match self.by_spelling.get(&spelling(runner.name.as_str())) {
+            Some(found) => Err(Unheard::Similar {
+                found: found.clone(),
+                wanted: runner.name.clone(),
+            }),
+            None => Ok(None),
+        }
     }
 }
 
@@ -307,6 +325,17 @@ impl RunnerRow {
             wanted: wanted.clone(),
         })
     }
+}
+
+/// A name without what people and systems change in it: its case, the space around it, the kind of its
+/// dashes.
+fn spelling(name: &str) -> String {
+    let dash = |c: char| match c {
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => '-',
+        other => other,
+    };
+    let letters = name.trim().chars().map(dash);
+    letters.flat_map(char::to_lowercase).collect()
 }
 
 fn registered(row: &RunnerRow) -> Registration {

@@ -28,7 +28,7 @@ impl<K, V> fmt::Debug for SharedReads<K, V> {
 
 impl<K, V> SharedReads<K, V>
 where
-    K: Hash + Eq + Send + Sync + 'static,
+    K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
     pub(super) fn new() -> Self {
@@ -38,29 +38,42 @@ where
     }
 
     /// The read that is under way; else the last one, if it was made for this round or `still` says that it
-    /// will do; else a new one.
-    pub(super) async fn get(
+    /// will do; else a new one. None that was asked for before `since`, but where `still` says so.
+    pub(super) async fn get<F>(
         &self,
         key: K,
         round: &Round,
         asked_at: Instant,
         since: Instant,
         still: impl Fn(&Read<V>) -> bool + Send + Sync,
-        read: impl Future<Output = V> + Send,
-    ) -> Arc<Read<V>> {
+        value: impl Fn() -> F + Send + Sync,
+    ) -> Arc<Read<V>>
+    where
+        F: Future<Output = V> + Send,
+    {
         let round = round.number();
-        let read = async move {
-            Arc::new(Read {
-                round,
-                asked_at,
-                value: read.await,
-            })
+        let read = || {
+            let value = value();
+            async move {
+                Arc::new(Read {
+                    round,
+                    asked_at,
+                    value: value.await,
+                })
+            }
         };
         let outdated = |last: &Arc<Read<V>>| {
             let of_this_round = last.round >= round && last.asked_at >= since;
             !(of_this_round || still(last))
         };
-        let entry = self.last.entry(key).or_insert_with_if(read, outdated);
-        entry.await.into_value()
+        let entry = self.last.entry(key.clone());
+        let shared = entry.or_insert_with_if(read(), outdated).await.into_value();
+        if shared.asked_at >= since || still(&shared) {
+            return shared;
+        }
+        // The one that was under way had begun too long ago.
+        let too_old = |last: &Arc<Read<V>>| last.asked_at < since && !still(last);
+        let entry = self.last.entry(key);
+        entry.or_insert_with_if(read(), too_old).await.into_value()
     }
 }

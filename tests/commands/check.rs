@@ -119,7 +119,7 @@ async fn whoever_cannot_ask_hears_2_and_why() {
     let world = Deployment::of(REPO).await;
     let cases: [(&[&str], &str); 16] = [
         (&["--scope", "acme"], "repo:OWNER/NAME"),
-        (&["--scope", "repo:acme/.."], "'.'"),
+        (&["--scope", "repo:acme/.."], "is a path"),
         (&["--runner", ""], "empty"),
         (&["--runner", "a\nb"], "'\\n'"),
         (&["--id", "-1"], "-1"),

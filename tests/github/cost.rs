@@ -40,7 +40,7 @@ async fn a_sweep_reads_each_list_once_and_each_permit_costs_one_request() {
     let guard = world.guard();
     let held = sweep(&guard, fleet.clone()).await;
     assert_eq!(held.len(), 250);
-    let reads = BTreeMap::from([("listing", 3), ("runs", 5), ("jobs", 25)]);
+    let reads = BTreeMap::from([("listing", 3), ("runs", 6), ("jobs", 25)]);
     assert_eq!(kinds(world.asked()), reads);
 
     world.clock.advance(minutes(5));
@@ -83,7 +83,7 @@ async fn asks_at_the_same_time_share_one_read_of_the_jobs() {
     assert_eq!(decisions.len(), 20);
     let kinds = kinds(world.asked());
     assert_eq!(kinds["runner"], 20);
-    assert!(kinds["runs"] < 5 * 20, "{kinds:?}");
+    assert!(kinds["runs"] < 6 * 20, "{kinds:?}");
 }
 
 #[tokio::test]
@@ -122,6 +122,34 @@ async fn an_ask_that_is_given_up_takes_nobody_with_it_who_shares_its_read() {
         "{}",
         decision.explain()
     );
+}
+
+#[tokio::test]
+async fn a_read_that_began_too_long_ago_is_not_shared() {
+    let world = World::of(REPO).await;
+    let guard = world.guard();
+    let fleet = ["a", "b"].map(|name| {
+        let id = world.github.register(&world.scope, name);
+        world.runner(name).with_id(id.0)
+    });
+    let _ = sweep(&guard, fleet.clone()).await;
+    world.clock.advance(minutes(5));
+    world.github.latency(Duration::from_millis(100));
+    world.github.clear_requests();
+    let first = {
+        let (guard, runner) = (guard.clone(), fleet[0].clone());
+        tokio::spawn(async move { guard.can_terminate(&runner).await.verdict() })
+    };
+    while !kinds_of(&world).contains_key("runs") {
+        tokio::task::yield_now().await;
+    }
+    // The first read of the runs is on its way, and answers what was so before the job.
+    world.github.start_job(&world.scope, "b", "acme/atlas");
+    world.github.lie_busy(&world.scope, "b", Some(false));
+    world.clock.advance(TimeDelta::seconds(16));
+    let decision = guard.can_terminate(&fleet[1]).await;
+    held_for(&decision, HoldCode::JobInProgress);
+    let _ = first.await.unwrap();
 }
 
 /// How often each kind of thing has been asked for so far.

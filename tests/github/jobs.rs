@@ -1,6 +1,8 @@
 //! Which jobs run where, and when the view of them is complete.
 
 use crate::world::*;
+use scale_in_guard::testing::fake_github::{Fault, Request};
+use std::time::Duration;
 
 const REPO: &str = "repo:acme/atlas";
 
@@ -185,5 +187,156 @@ async fn strange_fields_values_and_nulls_fail_no_page() {
     }
     // A job of a status that nobody knows is taken for running.
     let decision = guard.can_terminate(&world.runner("r-2")).await;
+    held_for(&decision, HoldCode::JobInProgress);
+}
+
+/// Waits until GitHub has been asked for a list of runs, so many times.
+async fn runs_asked(world: &World, status: &str, times: usize) {
+    let asked = || {
+        let requests = world.github.requests();
+        let of_status = |request: &&Request| request.parameter("status") == Some(status);
+        requests.iter().filter(of_status).count()
+    };
+    while asked() < times {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_moves_back_between_two_reads_is_seen() {
+    for status in ["waiting", "pending", "queued"] {
+        let world = World::of(REPO).await;
+        world.github.register(&world.scope, "r-1");
+        let guard = world.guard();
+        let runner = world.runner("r-1");
+        let _ = guard.can_terminate(&runner).await;
+        world.clock.advance(TimeDelta::seconds(30));
+        let job = world.github.start_job(&world.scope, "r-1", "acme/atlas");
+        world.github.lie_busy(&world.scope, "r-1", Some(false));
+        world.clock.advance(minutes(5));
+        world.github.latency(Duration::from_millis(50));
+        world.github.clear_requests();
+        let look = guard.can_terminate(&runner);
+        let moves = async {
+            // The list of that status has been answered, without it.
+            runs_asked(&world, status, 1).await;
+            world.github.show_run_as(job, Some(status));
+        };
+        let (decision, ()) = tokio::join!(look, moves);
+        held_for(&decision, HoldCode::JobInProgress);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_moves_from_page_to_page_is_seen() {
+    let world = World::of(REPO).await;
+    world.github.register(&world.scope, "r-1");
+    let guard = world.guard();
+    let runner = world.runner("r-1");
+    let _ = guard.can_terminate(&runner).await;
+    world.clock.advance(minutes(5));
+    world.github.lie_busy(&world.scope, "r-1", Some(false));
+    let mut others = Vec::new();
+    let mut ours = None;
+    for number in 0..121 {
+        let job = match number {
+            20 => world.github.start_job(&world.scope, "r-1", "acme/atlas"),
+            _ => world
+                .github
+                .start_job(&world.scope, &format!("other-{number}"), "acme/atlas"),
+        };
+        if number == 20 {
+            ours = Some(job);
+        } else {
+            others.push(job);
+        }
+    }
+    let ours = ours.unwrap();
+    // Read by itself the list is whole, and ours is there.
+    held_for(&guard.can_terminate(&runner).await, HoldCode::JobInProgress);
+    world.clock.advance(minutes(1));
+    world.github.clear_requests();
+    world.github.latency(Duration::from_millis(50));
+    let look = guard.can_terminate(&runner);
+    let drifts = async {
+        // While the first page is on its way: one that stands on it ends, and another begins.
+        runs_asked(&world, "in_progress", 1).await;
+        world.github.finish_job(others[119]);
+        world.github.finish_job(others[118]);
+    };
+    let (decision, ()) = tokio::join!(look, drifts);
+    assert_eq!(
+        decision.verdict(),
+        Verdict::Hold,
+        "{ours}: {}",
+        decision.explain()
+    );
+}
+
+#[tokio::test]
+async fn a_page_without_its_list_and_a_run_without_its_jobs_say_nothing() {
+    let answer = |body: &str| Fault::Status {
+        code: 200,
+        body: body.to_owned(),
+        headers: vec![],
+    };
+    for (path, body, code) in [
+        (
+            "/actions/runs?",
+            r#"{"total_count": 0}"#,
+            HoldCode::JobsUnreadable,
+        ),
+        (
+            "/actions/runs?",
+            r#"{"total_count": 0, "workflow_runs": null, "message": "Server Error"}"#,
+            HoldCode::JobsUnreadable,
+        ),
+        (
+            "/jobs",
+            r#"{"total_count": 0, "jobs": []}"#,
+            HoldCode::Uncorroborated,
+        ),
+        (
+            "/actions/runners/",
+            r#"{"message": "Server Error"}"#,
+            HoldCode::RegistrationUnreadable,
+        ),
+    ] {
+        let world = World::of(REPO).await;
+        let id = world.github.register(&world.scope, "r-1");
+        let guard = world.guard();
+        let runner = world.runner("r-1").with_id(id.0);
+        let _ = guard.can_terminate(&runner).await;
+        world.clock.advance(minutes(5));
+        world.github.start_job(&world.scope, "r-1", "acme/atlas");
+        world.github.lie_busy(&world.scope, "r-1", Some(false));
+        world.github.fail(path, answer(body), None);
+        let decision = guard.can_terminate(&runner).await;
+        held_for(&decision, code);
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_names_the_runner_by_number_alone_is_seen_at_the_first_look() {
+    let world = World::of(REPO).await;
+    let id = world.github.register(&world.scope, "r-1");
+    let job = world.github.start_job(&world.scope, "r-1", "acme/atlas");
+    world.github.lie_busy(&world.scope, "r-1", Some(false));
+    let shown = serde_json::json!({"runner_id": id.0, "runner_name": "renamed"});
+    world.github.show_job_fields(job, shown);
+    world.clock.advance(minutes(10));
+    let decision = world.guard().can_terminate(&world.runner("r-1")).await;
+    held_for(&decision, HoldCode::JobInProgress);
+}
+
+#[tokio::test]
+async fn a_job_of_an_earlier_attempt_that_still_runs_is_seen() {
+    let world = World::of(REPO).await;
+    world.github.register(&world.scope, "r-1");
+    let first = world.github.start_job(&world.scope, "r-1", "acme/atlas");
+    world.github.lie_busy(&world.scope, "r-1", Some(false));
+    world.github.rerun_job(first);
+    world.clock.advance(minutes(10));
+    let decision = world.guard().can_terminate(&world.runner("r-1")).await;
     held_for(&decision, HoldCode::JobInProgress);
 }

@@ -110,6 +110,56 @@ async fn a_number_that_belongs_to_another_runner_does_not_speak_for_this_one() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_spelled_otherwise_is_no_phantom() {
+    for spelled in ["R-1", "r\u{2011}1"] {
+        let world = World::of(REPO).await;
+        world.github.register(&world.scope, "r-1");
+        world.github.register(&world.scope, "r-2");
+        world.github.start_job(&world.scope, "r-1", "acme/atlas");
+        let guard = world.guard();
+        let runner = world.runner(spelled).launched_at(start() - minutes(60));
+        for _ in 0..20 {
+            let in_sweep = sweep(&guard, [runner.clone(), world.runner("r-2")]).await;
+            for decision in in_sweep {
+                if decision.assessment().runner == runner {
+                    let sentence = held_for(&decision, HoldCode::RegistrationUnreadable);
+                    assert!(sentence.contains("\"r-1\""), "{sentence}");
+                }
+            }
+            let decision = guard.can_terminate(&runner).await;
+            held_for(&decision, HoldCode::RegistrationUnreadable);
+            world.clock.advance(minutes(1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lone_phantom_is_told_what_to_do() {
+    let world = World::of(REPO).await;
+    world.github.register(&world.scope, "r-1");
+    let guard = world.guard();
+    let phantom = world.runner("phantom").launched_at(start());
+    world.clock.advance(minutes(20));
+    let decision = guard.can_terminate(&phantom).await;
+    let sentence = held_for(&decision, HoldCode::SnapshotUntrusted);
+    assert!(
+        sentence.contains("ask once about one that is registered"),
+        "{sentence}"
+    );
+    let _ = guard.can_terminate(&world.runner("r-1")).await;
+    for _ in 0..3 {
+        let _ = guard.can_terminate(&phantom).await;
+        world.clock.advance(minutes(5));
+    }
+    let decision = guard.can_terminate(&phantom).await;
+    assert!(
+        !codes(&decision).contains(&HoldCode::SnapshotUntrusted),
+        "{}",
+        decision.explain()
+    );
+}
+
+#[tokio::test]
 async fn a_runner_registered_anew_under_its_name_is_another_one() {
     let world = World::of(REPO).await;
     let old = world.github.register(&world.scope, "r-1");

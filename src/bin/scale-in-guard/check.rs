@@ -3,14 +3,12 @@
 use crate::{
     Fault,
     deployment::{Deployment, beside_busy_only, unless_refused},
+    terminal::tell,
 };
 use chrono::{DateTime, Utc};
 use clap::Args;
 use scale_in_guard::{Decision, Runner, runner::RunnerName};
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 /// May this runner be terminated now? Asks GitHub for its registration and for the jobs that could be on
 /// it, weighs the answers against earlier looks, and says why
@@ -26,7 +24,8 @@ use std::{
 Exit status:
   0  it may be terminated, now: call terminate at once
   1  it must stay; the reasons say why, what ends each, and when to ask again
-  2  it could not ask: wrong usage or policy, or the token is missing or refused
+  2  it could not ask: wrong usage or policy, the token is missing or refused, or the answer could not
+     be printed
 
 Examples:
   scale-in-guard check --scope repo:acme/atlas --runner i-06cbe04821ccba677 --shadow
@@ -35,7 +34,10 @@ Examples:
       --runner i-06cbe04821ccba677 --id 18700 --launched-at 2026-05-14T01:40:00Z \\
     && aws ec2 terminate-instances --instance-ids i-06cbe04821ccba677
 
-What it asks and how far that reaches is printed once, on standard error.
+What it asks and how far that reaches stands on standard error.
+A GitHub that refuses otherwise, or does not answer, is a reason to hold: 1.
+A phantom, whose instance came up and never registered, goes only in a scope that showed another runner of
+yours: check one that is registered, once.
 SCALE_IN_GUARD_LOG=info shows each decision as a log line.")]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -50,7 +52,7 @@ pub(crate) struct Arguments {
     id: Option<u64>,
 
     /// When its instance was launched (RFC 3339), where you know it: a phantom is known by it
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
     launched_at: Option<DateTime<Utc>>,
 }
 
@@ -62,26 +64,33 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     runner.id = arguments.id.map(scale_in_guard::runner::RunnerId);
     runner.launched_at = arguments.launched_at;
     let decision = guard.can_terminate(&runner).await;
-    let mut out = anstream::stdout().lock();
-    if deployment.json {
-        writeln!(out, "{}", serde_json::to_string(&decision)?)?;
-    } else {
-        write!(out, "{}", decision.explain())?;
-    }
-    out.flush()?;
+    let told = match deployment.json {
+        true => format!("{}\n", serde_json::to_string(&decision)?),
+        false => decision.explain(),
+    };
     if deployment.shadow {
-        writeln!(io::stderr(), "in shadow: {}", beside_busy_only(&decision))?;
+        tell(format_args!("in shadow: {}", beside_busy_only(&decision)));
     }
-    writeln!(io::stderr(), "{}", guard.coverage(scope))?;
+    tell(guard.coverage(scope));
+    // Before it can be redeemed: what cannot be told must not be acted on.
+    let mut out = anstream::stdout().lock();
+    out.write_all(told.as_bytes())?;
+    out.flush()?;
     unless_refused(&github)?;
     Ok(match decision {
         Decision::Terminate(permit) => match guard.redeem(permit).await {
             Ok(_go) => ExitCode::SUCCESS,
             Err(refused) => {
-                writeln!(io::stderr(), "{refused}")?;
+                tell(refused);
                 ExitCode::from(1)
             }
         },
         Decision::Hold(_) => ExitCode::from(1),
     })
+}
+
+fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+    let instant = DateTime::parse_from_rfc3339(text);
+    let instant = instant.map_err(|error| format!("{error}; write it as 2026-05-14T01:40:00Z"))?;
+    Ok(instant.to_utc())
 }

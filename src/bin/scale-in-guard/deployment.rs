@@ -1,7 +1,7 @@
 //! What is asked, where it is remembered, and under which policy: the options that `check` and `sweep`
 //! share.
 
-use crate::Fault;
+use crate::{Fault, terminal::tell};
 use clap::Args;
 use etcetera::BaseStrategy;
 use scale_in_guard::{
@@ -18,6 +18,8 @@ use std::{
     str::FromStr,
     sync::Arc,
 };
+
+const NO_TOKEN: &str = "GITHUB_TOKEN is not set; give it a token that may read the scope's self-hosted runners and the repositories' actions";
 
 /// Which GitHub, and where it is remembered.
 #[derive(Args)]
@@ -101,12 +103,13 @@ impl Place {
 
     /// The GitHub to ask.
     pub(crate) fn github(&self) -> Result<GitHub, Fault> {
-        let token = env::var("GITHUB_TOKEN")
-            .ok()
-            .filter(|token| !token.is_empty());
-        let token = token.ok_or(
-            "GITHUB_TOKEN is not set; give it a token that may read the scope's self-hosted runners and the repositories' actions",
-        )?;
+        let token = match env::var("GITHUB_TOKEN") {
+            Ok(token) if !token.is_empty() => token,
+            Err(env::VarError::NotUnicode(_)) => {
+                return Err("GITHUB_TOKEN is no text, so it is no token".into());
+            }
+            _ => return Err(NO_TOKEN.into()),
+        };
         let client = GitHub::builder(token).api_url(self.api_url());
         Ok(client.plain_http(self.plain_http()).build()?)
     }
@@ -133,7 +136,9 @@ impl Place {
         let store = SqliteStore::open(&path)?;
         if store.was_created() {
             let path = path.display();
-            eprintln!("memory: {path} is new; every grace window begins now");
+            tell(format_args!(
+                "memory: {path} is new; every grace window begins now"
+            ));
         }
         Ok(Arc::new(store))
     }

@@ -8,10 +8,12 @@ mod replay;
 mod runners;
 mod shadow;
 mod sweep;
+mod terminal;
 mod timeline;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::{io, process::ExitCode};
+use terminal::tell;
 use tracing_subscriber::EnvFilter;
 
 /// May this self-hosted GitHub Actions runner be terminated now?
@@ -66,14 +68,8 @@ fn main() -> ExitCode {
         }
     };
     done.unwrap_or_else(|fault| {
-        // Whoever read our output has read enough.
-        let broken_pipe = fault
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
-        if broken_pipe {
-            return ExitCode::SUCCESS;
-        }
-        eprintln!("scale-in-guard: {fault}");
+        // Also where whoever read our output has read enough: 0 would mean that something may go.
+        tell(format_args!("scale-in-guard: {fault}"));
         ExitCode::from(2)
     })
 }

@@ -1,6 +1,6 @@
 //! `scale-in-guard replay`: plays scenarios and tells what happened.
 
-use crate::{html, input, timeline};
+use crate::{html, input, terminal::tell, timeline};
 use clap::Args;
 use scale_in_guard::{
     Verdict,
@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         // Whoever read our output has read enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         Err(error) => {
-            eprintln!("scale-in-guard: {error}");
+            tell(format_args!("scale-in-guard: {error}"));
             return ExitCode::from(2);
         }
     }
@@ -121,7 +121,7 @@ fn play(arguments: &Arguments, tally: &mut Tally) -> io::Result<()> {
                     tally.faults += 1;
                     out.flush()?;
                     progress.clear();
-                    eprintln!("{fault}");
+                    tell(fault);
                     return Ok(());
                 }
             };
@@ -154,7 +154,7 @@ fn play(arguments: &Arguments, tally: &mut Tally) -> io::Result<()> {
         fs::write(page, html::page(&stories)).map_err(|error| {
             io::Error::new(error.kind(), format!("--html {}: {error}", page.display()))
         })?;
-        eprintln!("wrote {}", page.display());
+        tell(format_args!("wrote {}", page.display()));
     }
     Ok(())
 }

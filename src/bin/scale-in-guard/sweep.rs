@@ -4,9 +4,10 @@ use crate::{
     Fault,
     deployment::{Deployment, beside_busy_only, unless_refused},
     runners,
+    terminal::tell,
 };
 use clap::Args;
-use scale_in_guard::{Decision, Verdict};
+use scale_in_guard::{Decision, Verdict, time::Instant};
 use std::{
     collections::BTreeMap,
     io::{self, IsTerminal, Write},
@@ -14,12 +15,13 @@ use std::{
     process::ExitCode,
 };
 
-/// May these runners be terminated now? One line of JSON for each runner, one decision a line: first those
-/// that must stay, then, longest vacant first, those that may go
+/// May these runners be terminated now? Reads runners, one a line, and prints a decision for each: first
+/// those that must stay, then, longest vacant first, those that may go
 ///
-/// What they share is read once: GitHub's list of runners, and the jobs only if some runner could go. A
-/// line that may go was looked at just before it is printed: act on it at once, for a permit is good for
-/// 10 seconds.
+/// What they share is read once: GitHub's list of runners, and the jobs only if some runner could go; what
+/// is older than 15 seconds is read again. A runner that may go was asked about by itself just before its
+/// line is printed. Act on a line at once: it is good for 10 seconds, until the instant that stands in it
+/// (`expires_at` with --json). If you act more slowly than that, call `check` for each before you act.
 ///
 /// Give it every runner that you have. A runner that you name no more is taken to have departed.
 #[derive(Args)]
@@ -29,8 +31,8 @@ Only the name must be there. \"labels\" and \"ephemeral\" may be.
 
 Exit status:
   0  every runner was asked about; the lines say which may go
-  2  it could not ask: wrong usage or policy, a line that is no runner (the others are judged), or the
-     token is missing or refused
+  2  it could not ask: wrong usage or policy, a line that is no runner (the others are judged), the
+     token is missing or refused, or not every decision could be printed
 
 Example, every few minutes:
   list-my-instances | scale-in-guard sweep --scope org:acme --repos acme/atlas --repos-are-all \\
@@ -53,41 +55,50 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     let (guard, github) = deployment.guard()?;
     let read = runners::read(&arguments.runners, scope)?;
     for fault in &read.faults {
-        eprintln!("{fault}");
+        tell(fault);
     }
-    eprintln!("{}", guard.coverage(scope));
+    tell(guard.coverage(scope));
     let progress = Progress::over(read.runners.len());
-    let mut sweep = guard.sweep(read.runners);
+    let mut sweep = match read.faults.is_empty() {
+        true => guard.sweep(read.runners),
+        // A line that cannot be read names somebody, too.
+        false => guard.sweep_some(read.runners),
+    };
+    let mut refused = false;
     let mut tally = Tally::default();
     let mut out = anstream::stdout().lock();
     while let Some(decision) = sweep.next().await {
         tally.add(&decision);
         progress.show(tally.asked);
         progress.make_way();
-        if deployment.json {
-            writeln!(out, "{}", serde_json::to_string(&decision)?)?;
+        let told = if deployment.json {
+            serde_json::to_string(&decision)?
+        } else if deployment.shadow {
+            format!(
+                "{}  in shadow: {}",
+                line(&decision),
+                beside_busy_only(&decision)
+            )
         } else {
-            let beside = match deployment.shadow {
-                true => format!("  in shadow: {}", beside_busy_only(&decision)),
-                false => String::new(),
-            };
-            writeln!(out, "{}{beside}", line(&decision))?;
-        }
-        out.flush()?;
+            line(&decision)
+        };
         if let Decision::Terminate(permit) = decision
-            && let Err(refused) = guard.redeem(permit).await
+            && let Err(why) = guard.redeem(permit).await
         {
-            progress.clear();
-            eprintln!("{refused}");
+            refused = true;
+            tell(why);
+            continue;
         }
+        writeln!(out, "{told}")?;
+        out.flush()?;
     }
     progress.clear();
     tally.print(github.requests());
     if deployment.shadow {
-        eprintln!("{}", guard.shadow_summary(scope).await?);
+        tell(guard.shadow_summary(scope).await?);
     }
     unless_refused(&github)?;
-    Ok(match read.faults.is_empty() {
+    Ok(match read.faults.is_empty() && !refused {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(2),
     })
@@ -99,17 +110,21 @@ fn line(decision: &Decision) -> String {
     let name = &assessment.runner.name;
     let codes: Vec<_> = decision.reasons().map(|reason| reason.code_str()).collect();
     match decision {
-        Decision::Terminate(permit) => format!("terminate  {name}  {}", permit.basis()),
+        Decision::Terminate(permit) => {
+            let (basis, until) = (permit.basis(), stamp(permit.expires_at()));
+            format!("terminate  {name}  {basis}, until {until}")
+        }
         Decision::Hold(hold) => {
-            let retry_at = hold.retry_at().map_or(String::new(), |at| {
-                format!(
-                    "  ask again at {}",
-                    at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
-                )
-            });
+            let retry_at = hold.retry_at();
+            let retry_at =
+                retry_at.map_or(String::new(), |at| format!("  ask again at {}", stamp(at)));
             format!("hold       {name}  {}{retry_at}", codes.join(", "))
         }
     }
+}
+
+fn stamp(at: Instant) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
 /// What was decided so far.
@@ -131,12 +146,15 @@ impl Tally {
 
     fn print(&self, requests: u64) {
         let held = self.asked - self.may_go;
-        eprintln!(
+        if self.asked == 0 {
+            tell("no runner was given");
+        }
+        tell(format_args!(
             "asked about {}: {} may go, {held} held; {requests} GitHub requests",
             self.asked, self.may_go
-        );
+        ));
         for (code, count) in &self.held {
-            eprintln!("  held for {code}: {count}");
+            tell(format_args!("  held for {code}: {count}"));
         }
     }
 }
@@ -169,13 +187,13 @@ impl Progress {
 
     fn show(&self, asked: usize) {
         if self.shown {
-            eprint!("\rdecided {asked} of {} runners", self.all);
+            write!(io::stderr(), "\rdecided {asked} of {} runners", self.all).ok();
         }
     }
 
     fn clear(&self) {
         if self.shown {
-            eprint!("\r{:60}\r", "");
+            write!(io::stderr(), "\r{:60}\r", "").ok();
         }
     }
 }
