@@ -334,12 +334,10 @@ impl<'e> JobsSeen<'e> {
         let ours = job.names(runner, seen_id);
         self.named |= ours;
         match job.status {
-            JobStatus::Completed => {}
             // Whatever the word: what is not over, and has this runner, is here or as good as here.
-            _ if ours => {
-                if self.running.is_none_or(|known| known.id < job.id) {
-                    self.running = Some(job);
-                }
+            status if ours && status != JobStatus::Completed => {
+                let known = self.running.filter(|known| known.id >= job.id);
+                self.running = known.or(Some(job));
             }
             // What a queued job says of another runner means nothing; and one that is in progress
             // without a runner is on its way to one.

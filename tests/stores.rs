@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic)] // a test that cannot go on stops
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use rusqlite::Connection;
 use scale_in_guard::{
     runner::Scope,
@@ -12,11 +13,18 @@ use scale_in_guard::{
     testing::conformance,
 };
 use std::{
+    collections::HashSet,
     env, fs,
+    future::{Future, poll_fn},
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
+    pin::{Pin, pin},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
 };
 use tempfile::TempDir;
 
@@ -759,15 +767,227 @@ async fn an_operation_that_nobody_waits_for_is_done_or_not() {
     let expected = read(&store, "r-1").await.map(|record| record.version);
     let key = key("r-1");
     let mut swap = Box::pin(store.swap(&key, expected, "after"));
-    let started = std::future::poll_fn(|context| {
-        let _ = swap.as_mut().poll(context);
-        std::task::Poll::Ready(())
-    });
-    started.await;
+    start(swap.as_mut()).await;
     drop(swap);
     let stands = value(&store, "r-1").await;
     assert!(
         matches!(stands.as_deref(), Some("before" | "after")),
         "{stands:?}"
     );
+}
+
+/// Begins an operation, and does not wait for it. The operation may poll more than a task is allowed at once.
+async fn start<F: Future>(mut operation: Pin<&mut F>) {
+    let begun = poll_fn(|context| {
+        let polled = operation.as_mut().poll(context);
+        assert!(polled.is_pending(), "it is not done at once");
+        Poll::Ready(())
+    });
+    tokio::task::unconstrained(begun).await;
+}
+
+/// Lets all of these wait for the file at the same time, which another one has locked meanwhile. `then` comes
+/// before any of them can be written.
+async fn while_locked<F: Future>(file: &Path, operation: Pin<&mut F>, then: impl FnOnce()) {
+    let other = Connection::open(file).expect("a database");
+    other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    start(operation).await;
+    then();
+    other.execute_batch("ROLLBACK").expect("no lock");
+}
+
+/// How many transactions were committed to the write-ahead log: each ends with a frame that tells the size of
+/// the database, which is nought in all others. It must not have been begun anew, which it is every 1,000 pages.
+fn commits(file: &Path) -> usize {
+    let log = fs::read(suffixed(file, "-wal")).expect("a log"); // SQLite locks other files than this one
+    let (header, frames) = log.split_at(32);
+    let number = |bytes: &[u8], at: usize| {
+        let four = bytes.get(at..at + 4).and_then(|four| four.try_into().ok());
+        u32::from_be_bytes(four.expect("four bytes"))
+    };
+    let page = usize::try_from(number(header, 8)).expect("a size");
+    let frames = frames.chunks_exact(24 + page);
+    frames.filter(|frame| number(frame, 4) != 0).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_thousand_swaps_at_once_are_all_done() {
+    let (_folder, file) = new_file();
+    let store = Arc::new(open(&file));
+    let swaps: Vec<_> = (0..1_000)
+        .map(|number| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let name = format!("r-{number}");
+                let swap = store.swap(&key(&name), None, &name).await;
+                (name, swap.expect("a swap that works"))
+            })
+        })
+        .collect();
+    let mut versions = HashSet::new();
+    for swap in swaps {
+        let (name, swap) = swap.await.expect("a swap that ends");
+        let Swap::Done(version) = swap else {
+            panic!("nobody else writes {name}")
+        };
+        assert!(versions.insert(version), "a version never comes twice");
+        let found = read(&store, &name).await.expect("a record");
+        assert_eq!((found.version, found.value), (version, name));
+    }
+}
+
+/// Who was answered and drops the store has closed the file: SQLite folds its log into it then.
+#[tokio::test]
+async fn a_store_that_is_dropped_after_a_swap_is_closed() {
+    let (_folder, file) = new_file();
+    for _ in 0..100 {
+        let store = open(&file);
+        write(&store, "r-1", "kept").await;
+        drop(store);
+        assert_eq!(beside(&file, "-wal"), Vec::<PathBuf>::new());
+    }
+}
+
+#[tokio::test]
+async fn swaps_that_wait_at_the_same_time_share_a_commit() {
+    let (_folder, file) = new_file();
+    let store = open(&file);
+    write(&store, "r-1", "alone").await;
+    let before = commits(&file);
+    write(&store, "r-1", "alone").await;
+    assert_eq!(commits(&file), before + 1, "nothing to share it with");
+
+    let names: Vec<_> = (0..1_000).map(|number| format!("new-{number}")).collect();
+    let keys: Vec<_> = names.iter().map(|name| key(name)).collect();
+    let mut swaps = pin!(join_all(
+        keys.iter().map(|key| store.swap(key, None, "shared"))
+    ));
+    while_locked(&file, swaps.as_mut(), || {}).await;
+    for swap in swaps.await {
+        assert!(matches!(swap, Ok(Swap::Done(_))), "{swap:?}");
+    }
+    // Whatever waited when the first of them got the file, and 256 at a time of the others.
+    let shared = commits(&file) - before - 1;
+    assert!((4..=5).contains(&shared), "{shared} commits");
+}
+
+#[tokio::test]
+async fn of_swaps_on_one_key_that_wait_at_the_same_time_one_is_done() {
+    let (_folder, file) = new_file();
+    let store = open(&file);
+    let one = key("r-1");
+    let mut expected = None;
+    for round in 0..4 {
+        let values: Vec<_> = (0..64).map(|rival| format!("{round} {rival}")).collect();
+        let mut swaps = pin!(join_all(
+            values.iter().map(|value| store.swap(&one, expected, value))
+        ));
+        while_locked(&file, swaps.as_mut(), || {}).await;
+        let swaps = swaps.await.into_iter().zip(&values);
+        let winners: Vec<_> = swaps
+            .filter_map(|(swap, value)| match swap.expect("a swap that works") {
+                Swap::Done(version) => Some((version, value.clone())),
+                Swap::Conflict => None,
+            })
+            .collect();
+        let found = read(&store, "r-1").await.expect("a record");
+        assert_eq!(winners, [(found.version, found.value)]);
+        expected = Some(found.version);
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn swaps_that_wait_while_the_file_is_lost_are_told_or_done() {
+    type Loss = fn(&Path);
+    let losses: [Loss; 2] = [
+        |file| fs::remove_file(file).expect("it is deleted"),
+        |file| fs::rename(suffixed(file, ".other"), file).expect("it is replaced"),
+    ];
+    for lose in losses {
+        let (_folder, file) = new_file();
+        write(&open(&suffixed(&file, ".other")), "other", "kept").await;
+        let store = open(&file);
+        let names: Vec<_> = (0..64).map(|number| format!("r-{number}")).collect();
+        let keys: Vec<_> = names.iter().map(|name| key(name)).collect();
+        let mut swaps = pin!(join_all(
+            keys.iter().map(|key| store.swap(key, None, "kept"))
+        ));
+        while_locked(&file, swaps.as_mut(), || lose(&file)).await;
+        let mut told = 0;
+        for (swap, name) in swaps.await.into_iter().zip(&names) {
+            let stands = value(&store, name).await;
+            match swap {
+                Ok(Swap::Done(_)) => assert_eq!(stands.as_deref(), Some("kept"), "{name}"),
+                Err(StoreError::Lost { .. }) => {
+                    assert_eq!(stands, None, "{name}");
+                    told += 1;
+                }
+                unexpected => panic!("{name} met {unexpected:?}"),
+            }
+        }
+        assert!(told > 0, "somebody is told of the loss");
+        write(&store, "r-1", "anew").await;
+        assert_eq!(value(&open(&file), "r-1").await.as_deref(), Some("anew"));
+    }
+}
+
+#[tokio::test]
+async fn swaps_that_wait_for_a_file_that_stays_locked_all_fail() {
+    let (_folder, file) = new_file();
+    let store = open(&file);
+    let keys: Vec<_> = (0..64).map(|number| key(&format!("r-{number}"))).collect();
+    let other = Connection::open(&file).expect("a database");
+    other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    for swap in join_all(keys.iter().map(|key| store.swap(key, None, "never"))).await {
+        assert_unusable(swap, "writing a record: database is locked");
+    }
+    other.execute_batch("ROLLBACK").expect("no lock");
+    let stands = store.read(&keys).await.expect("a read that works");
+    assert!(stands.iter().all(Option::is_none));
+    write(&store, "r-1", "now").await;
+}
+
+/// Those who asked went away, one and all: what they asked for is whole, and who comes later is served.
+#[tokio::test]
+async fn a_batch_that_nobody_waits_for_is_written() {
+    let (_folder, file) = new_file();
+    let store = open(&file);
+    let keys: Vec<_> = (0..64).map(|number| key(&format!("r-{number}"))).collect();
+    {
+        let mut swaps = Box::pin(join_all(
+            keys.iter().map(|key| store.swap(key, None, "whole")),
+        ));
+        while_locked(&file, swaps.as_mut(), || {}).await;
+    }
+    write(&store, "later", "served").await; // first come, first served
+    for record in store.read(&keys).await.expect("a read that works") {
+        assert_eq!(record.map(|record| record.value).as_deref(), Some("whole"));
+    }
+}
+
+/// A runtime that ends takes nobody's turn with it.
+#[test]
+fn a_store_outlives_the_runtime_that_it_was_used_in() {
+    let (_folder, file) = new_file();
+    let store = open(&file);
+    for round in 0..20 {
+        let name = format!("r-{round}");
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let key = key("abandoned");
+            let mut swap = Box::pin(store.swap(&key, None, "either way"));
+            let _ = poll_fn(|context| Poll::Ready(swap.as_mut().poll(context))).await;
+        });
+        runtime.shutdown_background();
+        let next = tokio::runtime::Runtime::new().expect("a runtime");
+        next.block_on(async {
+            // A turn of the former runtime that is dropped just now is an error, and no more than that.
+            let swap = store.swap(&key(&name), None, "kept").await;
+            if !matches!(swap, Ok(Swap::Done(_))) {
+                write(&store, &name, "kept").await;
+            }
+            assert_eq!(value(&store, &name).await.as_deref(), Some("kept"));
+        });
+    }
 }
