@@ -1,6 +1,6 @@
 //! `check`: one runner, one answer, one exit code.
 
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Unread};
 
 const REPO: &str = "repo:acme/atlas";
 
@@ -251,4 +251,26 @@ async fn in_shadow_nothing_goes_and_a_summary_tells_in_two_lines() {
     let told = world.ran(command.arg("--json")).json();
     assert_eq!(told[0]["kills_spared"], 1);
     assert_eq!(told[0]["looks"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_nobody_can_read_is_never_a_yes() {
+    let world = Deployment::of(REPO).await;
+    world.github.register(&world.scope, "busy");
+    world.github.register(&world.scope, "idle");
+    world.github.start_job(&world.scope, "busy", "acme/atlas");
+    let hasty = world.hasty();
+    for json in [&["--json"][..], &[]] {
+        let arguments = |name| {
+            let asked = [
+                "check", "--scope", REPO, "--policy", &hasty, "--runner", name,
+            ];
+            [&asked[..], json].concat()
+        };
+        assert_eq!(world.unread(&arguments("busy"), Unread::Out), 2);
+        assert_eq!(world.unread(&arguments("idle"), Unread::Out), 2);
+        // What is told on standard error changes nothing.
+        assert_eq!(world.unread(&arguments("busy"), Unread::Err), 1);
+        assert_eq!(world.unread(&arguments("idle"), Unread::Err), 0);
+    }
 }

@@ -2,13 +2,20 @@
 
 use assert_cmd::Command;
 use scale_in_guard::{Scope, clock::SystemClock, testing::FakeGitHub};
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::Stdio};
 use tempfile::TempDir;
 
 pub(crate) struct Deployment {
     pub(crate) github: FakeGitHub,
     pub(crate) scope: Scope,
     folder: TempDir,
+}
+
+/// Which output nobody reads.
+#[derive(Clone, Copy)]
+pub(crate) enum Unread {
+    Out,
+    Err,
 }
 
 /// What a command printed, and how it ended.
@@ -65,6 +72,25 @@ impl Deployment {
             .args([subcommand, "--scope", &scope])
             .args(arguments);
         self.ran(&mut command)
+    }
+
+    /// Runs a command one of whose outputs nobody reads, and gives its exit code.
+    pub(crate) fn unread(&self, arguments: &[&str], unread: Unread) -> i32 {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command =
+            std::process::Command::new(assert_cmd::cargo::cargo_bin("scale-in-guard"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("XDG_STATE_HOME", self.path("state"))
+            .env("GITHUB_API_URL", self.github.url())
+            .env("GITHUB_TOKEN", self.github.token());
+        match unread {
+            Unread::Out => command.stdout(writer).stderr(Stdio::null()),
+            Unread::Err => command.stderr(writer).stdout(Stdio::null()),
+        };
+        command.status().unwrap().code().unwrap()
     }
 
     pub(crate) fn ran(&self, command: &mut Command) -> Ran {

@@ -1,6 +1,6 @@
 //! `sweep`: many runners, a decision a line.
 
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Unread};
 
 const REPO: &str = "repo:acme/atlas";
 
@@ -134,22 +134,54 @@ async fn a_file_that_cannot_be_read_or_a_token_that_is_refused_is_2() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_has_read_enough_is_no_fault() {
+async fn a_sweep_that_nobody_reads_does_not_look_like_a_whole_one() {
     let world = Deployment::of(REPO).await;
-    let lines: String = (0..2_000)
+    let lines: String = (0..100)
         .map(|n| format!("{{\"name\": \"r-{n}\"}}\n"))
         .collect();
     let runners = world.file("runners.jsonl", lines);
-    let binary = assert_cmd::cargo::cargo_bin("scale-in-guard");
-    let script = format!(
-        "'{}' sweep --scope {REPO} --store memory --json --runners '{runners}' 2>/dev/null | head -1 >/dev/null; echo ${{PIPESTATUS[0]}}",
-        binary.display()
+    let arguments = ["sweep", "--scope", REPO, "--json", "--runners", &runners];
+    assert_eq!(world.unread(&arguments, Unread::Out), 2);
+    // What is told on standard error changes nothing.
+    assert_eq!(world.unread(&arguments, Unread::Err), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_without_end_is_one_fault() {
+    let world = Deployment::of(REPO).await;
+    let mut lines = "x".repeat(3 << 20);
+    lines.push_str("\n[\"idle\", null, null, [], null]\n{\"name\": \"idle\"}");
+    let runners = world.file("runners.jsonl", lines);
+    let ran = world.run("sweep", &["--runners", &runners, "--json"]);
+    assert_eq!(ran.code, 2);
+    assert_eq!(ran.json().len(), 1);
+    assert!(
+        ran.err.contains("runners.jsonl:1: longer than"),
+        "{}",
+        ran.err
     );
-    let mut command = std::process::Command::new("bash");
-    command.args(["-c", &script]);
-    command
-        .env("GITHUB_API_URL", world.github.url())
-        .env("GITHUB_TOKEN", world.github.token());
-    let ended = String::from_utf8(command.output().unwrap().stdout).unwrap();
-    assert_eq!(ended.trim(), "0");
+    assert!(
+        ran.err.contains("runners.jsonl:2: no JSON object"),
+        "{}",
+        ran.err
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_may_go_says_until_when() {
+    let world = Deployment::of(REPO).await;
+    world.github.register(&world.scope, "idle");
+    let runners = world.file("runners.jsonl", "{\"name\": \"idle\"}");
+    let hasty = world.hasty();
+    let ran = world.run("sweep", &["--runners", &runners, "--policy", &hasty]);
+    assert!(
+        ran.out.contains("terminate  idle  vacant, until 20"),
+        "{}",
+        ran.out
+    );
+    let ran = world.run(
+        "sweep",
+        &["--runners", &runners, "--policy", &hasty, "--json"],
+    );
+    assert!(ran.json()[0]["expires_at"].is_string());
 }
