@@ -24,6 +24,8 @@ pub struct Coverage {
     pub window: Window,
     corroboration: Corroboration,
     grace: TimeDelta,
+    /// How old a shared read may be.
+    shared_for: TimeDelta,
 }
 
 /// Which permits a deployment can give.
@@ -86,6 +88,7 @@ impl Coverage {
             witnesses,
             corroboration: policy.corroboration,
             grace: policy.grace,
+            shared_for: policy.evidence_max_age / 2,
         }
     }
 }
@@ -127,8 +130,10 @@ impl fmt::Display for Coverage {
         }?;
         match self.window {
             Window::None => Ok(()),
-            Window::JobsLag => f.write_str(
-                " What remains: a job that GitHub's jobs view does not show yet (lags of 25 to 60 s and more were seen) can be killed.",
+            Window::JobsLag => write!(
+                f,
+                " What remains: a job that began so lately that GitHub's jobs view does not show it (lags of 25 to 60 s and more were seen; a read that asks share adds up to {}) can be killed.",
+                Span(self.shared_for)
             ),
             Window::Beacon(ttl) => write!(
                 f,
