@@ -287,16 +287,21 @@ impl Memory {
         self.vacant = vacancy.run;
     }
 
-    /// Forgets since when anything has lasted; who said *occupied* stays.
-    pub(crate) fn forget_windows(&mut self) {
-        for run in [
+    /// Every run of looks.
+    fn runs(&mut self) -> [&mut Option<Run>; 6] {
+        [
             &mut self.absent,
             &mut self.overdue,
             &mut self.offline,
             &mut self.busy,
             &mut self.jobs_clear,
             &mut self.vacant,
-        ] {
+        ]
+    }
+
+    /// Forgets since when anything has lasted; who said *occupied* stays.
+    pub(crate) fn forget_windows(&mut self) {
+        for run in self.runs() {
             *run = None;
         }
         for at in [
@@ -351,14 +356,7 @@ impl Memory {
         ] {
             *at = at.map(|at| at.min(now));
         }
-        for run in [
-            &mut self.absent,
-            &mut self.overdue,
-            &mut self.offline,
-            &mut self.busy,
-            &mut self.jobs_clear,
-            &mut self.vacant,
-        ] {
+        for run in self.runs() {
             *run = run.filter(|run| run.last <= now);
         }
     }
@@ -370,16 +368,9 @@ impl Memory {
         let often_enough = policy.observation_gap() / 3;
         let recent = |now: Instant, then: Instant| age(now, then) < often_enough;
         let mut same = written.clone();
-        let pairs = [
-            (self.absent, &mut same.absent),
-            (self.overdue, &mut same.overdue),
-            (self.offline, &mut same.offline),
-            (self.busy, &mut same.busy),
-            (self.jobs_clear, &mut same.jobs_clear),
-            (self.vacant, &mut same.vacant),
-        ];
-        for (now, then) in pairs {
-            if let (Some(now), Some(then)) = (now, then)
+        let mut these = self.clone();
+        for (now, then) in these.runs().into_iter().zip(same.runs()) {
+            if let (Some(now), Some(then)) = (*now, then)
                 && now.since == then.since
                 && recent(now.last, then.last)
             {

@@ -259,6 +259,15 @@ fn fill(world: &World, count: usize) -> Vec<Runner> {
         .collect()
 }
 
+/// Shows none of them, neither in the listing nor by number.
+fn hide(world: &World, fleet: &[Runner]) {
+    for runner in fleet {
+        let name = runner.name.as_str();
+        world.github.omit_from_listing(&world.scope, name, true);
+        world.github.hide_by_id(&world.scope, name, true);
+    }
+}
+
 #[tokio::test]
 async fn a_row_lost_between_two_pages_is_not_an_absence() {
     let world = World::of(REPO).await;
@@ -328,14 +337,7 @@ async fn a_listing_that_is_suddenly_empty_holds_everyone_until_it_has_been_so_fo
         let _ = sweep(&guard, fleet.clone()).await;
         world.clock.advance(minutes(1));
     }
-    for runner in &fleet {
-        world
-            .github
-            .omit_from_listing(&world.scope, runner.name.as_str(), true);
-        world
-            .github
-            .hide_by_id(&world.scope, runner.name.as_str(), true);
-    }
+    hide(&world, &fleet);
     for _ in 0..9 {
         for decision in sweep(&guard, fleet.clone()).await {
             held_for(&decision, HoldCode::SnapshotUntrusted);
@@ -355,14 +357,7 @@ async fn an_empty_listing_is_doubted_too_where_runners_are_asked_about_one_by_on
         }
         world.clock.advance(minutes(1));
     }
-    for runner in &fleet {
-        world
-            .github
-            .omit_from_listing(&world.scope, runner.name.as_str(), true);
-        world
-            .github
-            .hide_by_id(&world.scope, runner.name.as_str(), true);
-    }
+    hide(&world, &fleet);
     for _ in 0..9 {
         for runner in &fleet {
             let decision = guard.can_terminate(runner).await;
