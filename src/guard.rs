@@ -38,7 +38,7 @@ pub enum Mode {
 /// May this runner be terminated now? It asks its witnesses at the same time, weighs what they say
 /// against what it remembers, and answers with a permit or with every reason why not.
 ///
-/// Cheap to clone; clones are one guard. It needs a tokio runtime.
+/// Cheap to clone; clones are one guard. It needs a tokio runtime, with its timer.
 ///
 /// ```
 /// use scale_in_guard::{Decision, Guard, Runner};

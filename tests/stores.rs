@@ -143,7 +143,7 @@ enum Fault {
     LosesOverwrites,
     SwapsInTwoSteps,
     FoldsCase,
-    TrimsNames,
+    DropsSpaces,
     ForgetsTheApi,
     ForgetsTheKind,
     TakesScopesForPrefixes,
@@ -168,7 +168,7 @@ impl Broken {
         let (mut api, mut kind) = (key.api(), key.kind());
         let name = match self.fault {
             Fault::FoldsCase => name.map(str::to_lowercase),
-            Fault::TrimsNames => name.map(|name| name.trim().replace(' ', "_")),
+            Fault::DropsSpaces => name.map(|name| name.replace(' ', "")),
             Fault::ForgetsTheApi => {
                 api = "api";
                 name.map(str::to_owned)
@@ -296,7 +296,10 @@ async fn the_suite_notices_every_broken_promise() {
         ),
         (Fault::SwapsInTwoSteps, "one is done"),
         (Fault::FoldsCase, "keys that differ name different records"),
-        (Fault::TrimsNames, "keys that differ name different records"),
+        (
+            Fault::DropsSpaces,
+            "keys that differ name different records",
+        ),
         (
             Fault::ForgetsTheApi,
             "keys that differ name different records",

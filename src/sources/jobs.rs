@@ -19,6 +19,9 @@ use std::{collections::BTreeSet, sync::Arc};
 const REPOSITORIES_AT_ONCE: usize = 4;
 const RUNS_AT_ONCE: usize = 10;
 
+/// How many of its troubles a view tells one by one.
+const TOLD: usize = 5;
+
 /// Which repositories could give a job to the runners of an organisation or an enterprise. A
 /// repository's runner takes jobs of its own repository, whatever stands here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -243,7 +246,11 @@ impl EvidenceSource for JobsSource {
             evidence.push(Evidence::new("github", read.asked_at, Signal::Jobs(seen)));
         }
         if !view.troubles.is_empty() {
-            let what = view.troubles.join("; ");
+            let (told, more) = view.troubles.split_at(view.troubles.len().min(TOLD));
+            let mut what = told.join("; ");
+            if !more.is_empty() {
+                what.push_str(&format!("; and {} more", more.len()));
+            }
             evidence.push(Evidence::failed(Witness::Jobs, what, read.asked_at));
         }
         Ok(evidence)

@@ -335,3 +335,22 @@ async fn a_job_of_an_earlier_attempt_that_still_runs_is_seen() {
     let decision = world.guard().can_terminate(&world.runner("r-1")).await;
     held_for(&decision, HoldCode::JobInProgress);
 }
+
+#[tokio::test]
+async fn many_troubles_are_told_in_a_few_words() {
+    let world = World::of(REPO).await;
+    world.github.register(&world.scope, "r-1");
+    for number in 0..9 {
+        world
+            .github
+            .start_job(&world.scope, &format!("other-{number}"), "acme/atlas");
+    }
+    world.github.fail("/jobs", Fault::status(502), None);
+    let told = world
+        .guard()
+        .can_terminate(&world.runner("r-1"))
+        .await
+        .explain();
+    assert_eq!(told.matches("GET /repos").count(), 5, "{told}");
+    assert!(told.contains("; and 4 more"), "{told}");
+}
