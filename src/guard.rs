@@ -95,7 +95,7 @@ impl Guard {
         let deadline = Deadline::within(self.policy().ask_deadline);
         let round = Round::of_one(runner);
         let decision = self.look(runner, round, deadline).await;
-        self.answer(decision).await
+        self.answer(decision, deadline).await
     }
 
     /// May these runners be terminated now? A stream of decisions, one for each: first those that must
@@ -115,11 +115,13 @@ impl Guard {
         Sweep::over(self.clone(), runners.into_iter().collect(), Share::Some)
     }
 
-    /// Turns a permit into the right to call terminate now, once.
+    /// Turns a permit into the right to call terminate now, once. It writes down that it did, for which it
+    /// may wait for the store for a second.
     ///
     /// # Errors
     /// [`Refused`] when it has expired, or the clock was set back. Ask again.
     pub async fn redeem(&self, permit: Permit) -> Result<Go, Refused> {
+        permit.is_good(self.now())?;
         let runner = permit.runner();
         let key = self.inner.records.of_scope(&runner.scope, Kind::Fleet);
         let name = &runner.name;
@@ -183,25 +185,26 @@ impl Guard {
     }
 
     /// What the caller hears: in shadow mode it is counted, and there is no permit in it.
-    async fn answer(&self, decision: Decision) -> Decision {
+    async fn answer(&self, decision: Decision, deadline: Deadline) -> Decision {
         log(&decision, self.inner.mode);
         match self.inner.mode {
             Mode::Live => decision,
             Mode::Shadow => {
-                self.count(&decision).await;
+                self.count(&decision, deadline).await;
                 decision.in_shadow()
             }
         }
     }
 
-    async fn count(&self, decision: &Decision) {
+    async fn count(&self, decision: &Decision, deadline: Deadline) {
         let runner = &decision.assessment().runner;
         let records = &self.inner.records;
         let key = records.of_runner(&runner.scope, Kind::Shadow, &runner.name);
         let count = records.update(&key, |shadow: &mut Shadow| {
             shadow.look(decision, self.policy());
         });
-        match Deadline::within(TO_REMEMBER).meet(count).await {
+        let deadline = Deadline::within(TO_REMEMBER).or_sooner(deadline);
+        match deadline.meet(count).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(runner = %runner.name, %error, "shadow: not counted"),
             Err(late) => {

@@ -7,7 +7,7 @@ use crate::{
     ledger::Noted,
     policy::Policy,
     runner::{Runner, RunnerId},
-    seen::{Beacons, RegistrationSeen, Seen},
+    seen::{Beacons, JobsSeen, RegistrationSeen, Seen},
     stage::Stage,
     time::{Instant, after, age, latest},
     vacancy::Vacancy,
@@ -20,6 +20,9 @@ const SAME_LAUNCH: TimeDelta = TimeDelta::seconds(10);
 
 /// How many closed jobs of the ledger are remembered.
 const CLOSED: usize = 8;
+
+/// How many queued jobs are remembered.
+const PENDING: usize = 8;
 
 /// An unbroken run of looks that saw the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,10 +163,10 @@ pub struct Memory {
     /// Whether a job in a view, or a webhook, ever named this runner.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     job_seen: bool,
-    /// The queued job last seen that could be on its way here, and since when. It may have left the
+    /// Queued jobs that could be on their way here, and since when: the last 8. They may have left the
     /// queue for this runner, and not be shown yet.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pending: Option<(u64, Instant)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pending: Vec<(u64, Instant)>,
     /// The job of the ledger that was open at the last look.
     #[serde(skip_serializing_if = "Option::is_none")]
     open: Option<Noted>,
@@ -211,7 +214,7 @@ impl Memory {
             }
             RegistrationSeen::Absent { counts: false, .. } | RegistrationSeen::Unreadable => {}
         }
-        self.observe_jobs(seen, now, kept);
+        self.observe_jobs(seen, now, policy);
         self.observe_beacons(seen.beacons, now);
         for evidence in evidence.iter().filter(|_| seen.roll.asked(Witness::Own)) {
             if let Signal::Own(own) = &evidence.signal
@@ -223,7 +226,26 @@ impl Memory {
         }
     }
 
-    fn observe_jobs(&mut self, seen: &Seen<'_>, now: Instant, kept: Instant) {
+    /// Remembers the queued jobs that could be on their way here, until they are shown elsewhere.
+    fn observe_pending(&mut self, jobs: &JobsSeen<'_>, now: Instant, policy: &Policy) {
+        let still = |&(id, since): &(u64, Instant)| {
+            now < after(since, policy.job_pending) && !jobs.shows_elsewhere(id)
+        };
+        self.pending.retain(still);
+        for &(id, since) in &jobs.all_pending {
+            self.pending.retain(|&(known, _)| known != id);
+            self.pending.push((id, since));
+        }
+        if self.pending.len() > PENDING {
+            // Those that hold longest stay.
+            self.pending.sort_by_key(|&(_, since)| since);
+            let surplus = self.pending.len().saturating_sub(PENDING);
+            self.pending.drain(..surplus);
+        }
+    }
+
+    fn observe_jobs(&mut self, seen: &Seen<'_>, now: Instant, policy: &Policy) {
+        let kept = policy.kept_since(now);
         if seen.jobs.running.is_some() {
             self.occupied.jobs = Some(now);
         }
@@ -238,10 +260,7 @@ impl Memory {
         {
             Run::extend(&mut self.jobs_clear, now, kept);
         }
-        let queued = seen.jobs.pending.map(|(job, since)| (job.id, since));
-        self.pending = queued.or(self
-            .pending
-            .filter(|&(id, _)| !seen.jobs.shows_elsewhere(id)));
+        self.observe_pending(&seen.jobs, now, policy);
         self.open = seen.ledger.open;
         self.closed.extend_from_slice(&seen.ledger.newly_closed);
         let over = |closed: &Noted| now < after(closed.at, crate::ledger::LONGEST_JOB);
@@ -343,7 +362,9 @@ impl Memory {
         self.occupied.no_later_than(now);
         let longest = after(after(now, policy.silence_limit()), policy.max_clock_skew);
         self.lease_until = self.lease_until.map(|until| until.min(longest));
-        self.pending = self.pending.map(|(id, since)| (id, since.min(now)));
+        for (_, since) in &mut self.pending {
+            *since = (*since).min(now);
+        }
         for noted in self.open.iter_mut().chain(&mut self.closed) {
             noted.at = noted.at.min(now);
         }
@@ -444,8 +465,8 @@ impl Memory {
         self.lease_until
     }
 
-    pub(crate) fn pending(&self) -> Option<(u64, Instant)> {
-        self.pending
+    pub(crate) fn pending(&self) -> &[(u64, Instant)] {
+        &self.pending
     }
 
     pub(crate) fn job_left(&self) -> bool {
@@ -480,7 +501,7 @@ impl Memory {
     /// webhook.
     #[cfg(feature = "github")]
     pub(crate) fn awaits(&self, job: u64) -> bool {
-        self.pending.is_some_and(|(id, _)| id == job)
+        self.pending.iter().any(|&(id, _)| id == job)
             || self.open.is_some_and(|open| open.id == job)
     }
 

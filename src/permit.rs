@@ -105,12 +105,8 @@ impl Permit {
         self.assessment
     }
 
-    /// Turns the permit into the right to call terminate now, once.
-    ///
-    /// # Errors
-    /// [`Refused`] when it has expired, or when the clock stands before its issue: then it was set
-    /// back, and nobody knows how old the permit is. Ask again.
-    pub fn redeem(self, now: Instant) -> Result<Go, Refused> {
+    /// Whether it would be redeemed at `now`.
+    pub(crate) fn is_good(&self, now: Instant) -> Result<(), Refused> {
         if now < self.issued_at() {
             return Err(Refused::ClockSetBack {
                 issued_at: self.issued_at(),
@@ -123,6 +119,16 @@ impl Permit {
                 now,
             });
         }
+        Ok(())
+    }
+
+    /// Turns the permit into the right to call terminate now, once.
+    ///
+    /// # Errors
+    /// [`Refused`] when it has expired, or when the clock stands before its issue: then it was set
+    /// back, and nobody knows how old the permit is. Ask again.
+    pub fn redeem(self, now: Instant) -> Result<Go, Refused> {
+        self.is_good(now)?;
         Ok(Go { permit: self })
     }
 }

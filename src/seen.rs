@@ -55,6 +55,8 @@ pub(crate) struct JobsSeen<'e> {
     pub(crate) named: bool,
     /// A queued job that could be on its way here, and since when.
     pub(crate) pending: Option<(&'e Job, Instant)>,
+    /// All such jobs, by number.
+    pub(crate) all_pending: Vec<(u64, Instant)>,
     evidence: &'e [Evidence],
 }
 
@@ -297,6 +299,7 @@ impl<'e> JobsSeen<'e> {
             running: None,
             named: false,
             pending: None,
+            all_pending: Vec::new(),
             evidence,
         };
         for evidence in evidence {
@@ -345,10 +348,11 @@ impl<'e> JobsSeen<'e> {
                 if labels.fit(&job.labels) && !job.is_elsewhere() =>
             {
                 let changed_at = job.changed_at.unwrap_or(now);
-                if age(now, changed_at) < policy.job_pending
-                    && self.pending.is_none_or(|(_, known)| known < changed_at)
-                {
-                    self.pending = Some((job, changed_at));
+                if age(now, changed_at) < policy.job_pending {
+                    self.all_pending.push((job.id, changed_at));
+                    if self.pending.is_none_or(|(_, known)| known < changed_at) {
+                        self.pending = Some((job, changed_at));
+                    }
                 }
             }
             _ => {}

@@ -65,7 +65,7 @@ impl Shadow {
         }
         self.first.get_or_insert(now);
         self.last = latest(self.last, Some(now));
-        self.looks += 1;
+        self.looks = self.looks.saturating_add(1);
         let busy_only = busy_only(assessment);
         let others_see_a_job = assessment
             .claims
@@ -100,15 +100,21 @@ impl Shadow {
         let had_begun = |look: Instant| begun_by.is_some_and(|begun_by| begun_by <= look);
         match self.course {
             Course::Counted => return,
-            Course::Freed(let_go) if had_begun(let_go) => self.killed += 1,
-            Course::Kept(denied) if had_begun(denied) => self.spared += 1,
-            _ if busy_only == Verdict::Terminate => self.spared += 1,
+            Course::Freed(let_go) if had_begun(let_go) => {
+                self.killed = self.killed.saturating_add(1);
+            }
+            Course::Kept(denied) if had_begun(denied) => self.spare(),
+            _ if busy_only == Verdict::Terminate => self.spare(),
             _ => {
                 self.course = Course::Needed;
                 return;
             }
         }
         self.course = Course::Counted;
+    }
+
+    fn spare(&mut self) {
+        self.spared = self.spared.saturating_add(1);
     }
 }
 
@@ -170,9 +176,9 @@ impl ShadowSummary {
                 (a, b) => a.or(b),
             };
             summary.until = latest(summary.until, one.last);
-            summary.looks += one.looks;
-            summary.kills_spared += one.spared;
-            summary.kills_of_its_own += one.killed;
+            summary.looks = summary.looks.saturating_add(one.looks);
+            summary.kills_spared = summary.kills_spared.saturating_add(one.spared);
+            summary.kills_of_its_own = summary.kills_of_its_own.saturating_add(one.killed);
             summary.vacant_seconds = summary.vacant_seconds.saturating_add(one.kept_seconds);
         }
         summary
@@ -181,7 +187,8 @@ impl ShadowSummary {
 
 #[cfg(feature = "guard")]
 impl ShadowSummary {
-    /// What was counted in a scope of one GitHub, by every guard on this store.
+    /// What was counted in a scope of one GitHub, by every guard on this store. A record that cannot be read
+    /// is left out.
     ///
     /// # Errors
     /// [`StoreError`](crate::store::StoreError) when it could not be read.

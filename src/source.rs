@@ -140,7 +140,8 @@ impl Ask {
         &self.runner
     }
 
-    /// When the question was put: no request of the answer was sent before.
+    /// When the question was put. A source that asks when it is asked sends no request before; one that shares
+    /// a read stamps its evidence with the moment of that read.
     #[must_use]
     pub fn at(&self) -> Instant {
         self.at

@@ -727,3 +727,87 @@ fn a_guard_without_a_witness_or_with_a_bad_policy_is_not_built() {
     let error = World::new().builder().policy(policy).build().unwrap_err();
     assert!(error.to_string().contains("grace"), "{error}");
 }
+
+/// While it is asked, another guard looks at the same runner.
+#[derive(Debug)]
+struct Interloper(Guard);
+
+#[async_trait]
+impl EvidenceSource for Interloper {
+    fn name(&self) -> &str {
+        "interloper"
+    }
+    async fn ask(&self, ask: &Ask) -> Result<Vec<Evidence>, Trouble> {
+        let _ = self.0.can_terminate(ask.runner()).await;
+        Ok(vec![ask.objects_if(false, "-")])
+    }
+}
+
+#[tokio::test]
+async fn a_permit_takes_in_what_another_guard_saw_meanwhile() {
+    let world = World::new();
+    let runner = runner("r-1");
+    world.pass_the_window(&world.guard(), &runner).await;
+    // What this guard sees was written just now: nothing is new to it.
+    let decision = world.guard().can_terminate(&runner).await;
+    assert_eq!(decision.verdict(), Verdict::Terminate);
+    let sees_it_busy = Guard::builder()
+        .clock(world.clock.clone())
+        .source(ScriptedSource::registration(busy()))
+        .store(world.store.clone())
+        .build()
+        .unwrap();
+    let guard = world.builder().source(Interloper(sees_it_busy));
+    let decision = guard.build().unwrap().can_terminate(&runner).await;
+    assert_eq!(
+        codes(&decision),
+        [HoldCode::GraceWindow],
+        "{}",
+        decision.explain()
+    );
+}
+
+/// Says something else than it says that it would.
+#[derive(Debug)]
+struct Pretender(Witness, Reach, Signal);
+
+#[async_trait]
+impl EvidenceSource for Pretender {
+    fn name(&self) -> &str {
+        "pretender"
+    }
+    fn witness(&self) -> Witness {
+        self.0
+    }
+    fn reach(&self, _: &scale_in_guard::Scope) -> Reach {
+        self.1
+    }
+    async fn ask(&self, ask: &Ask) -> Result<Vec<Evidence>, Trouble> {
+        let piece = Evidence::new("pretender", ask.at(), self.2.clone());
+        Ok(vec![ask.objects_if(false, "-"), piece])
+    }
+}
+
+#[tokio::test]
+async fn a_source_speaks_as_no_other_witness_and_no_further_than_it_reaches() {
+    let world = World::new();
+    let own = Pretender(Witness::Own, Reach::Holds, Signal::Jobs(no_jobs()));
+    let beacon = Pretender(Witness::Lease, Reach::Clears, Signal::Jobs(no_jobs()));
+    for (pretender, code) in [
+        (own, HoldCode::ObjectionUnreadable),
+        (beacon, HoldCode::LeaseUnreadable),
+    ] {
+        let flag = Guard::builder().source(world.flag.clone());
+        let guard = flag.source(pretender).build().unwrap();
+        let decision = guard.can_terminate(&runner("r-1")).await;
+        held_for(&decision, code);
+        held_for(&decision, HoldCode::Uncorroborated);
+    }
+    let partial = ScriptedSource::jobs(no_jobs()).reaching(Reach::Holds);
+    let flag = Guard::builder().source(world.flag.clone());
+    let guard = flag.source(partial).build().unwrap();
+    held_for(
+        &guard.can_terminate(&runner("r-1")).await,
+        HoldCode::Uncorroborated,
+    );
+}

@@ -723,3 +723,35 @@ fn a_window_does_not_run_while_our_clock_is_off() {
     let decision = watched.look(661, [idle(661), no_jobs(661), skewed(661, 0)]);
     assert_eq!(decision.verdict(), Verdict::Terminate);
 }
+
+#[test]
+fn of_several_queued_jobs_the_one_that_is_shown_nowhere_may_have_come_here() {
+    let queued = |id, second| Job {
+        changed_at: Some(at(second)),
+        ..Job::new(id, JobStatus::Queued, None)
+    };
+    let elsewhere = |id| {
+        let runner = RunnerRef::named("r-2");
+        Job::new(id, JobStatus::InProgress, Some(runner))
+    };
+    let view = |second, jobs| {
+        let view = JobsView {
+            complete: true,
+            jobs,
+        };
+        Evidence::jobs(view, at(second))
+    };
+    let idle = |second| registered(second, false, Status::Online);
+    let mut watched = Watched::new();
+    let _ = watched.look(0, [idle(0), no_jobs(0)]);
+    let _ = watched.look(
+        301,
+        [idle(301), view(301, vec![queued(5, 300), queued(6, 301)])],
+    );
+    let decision = watched.look(330, [idle(330), view(330, vec![elsewhere(6)])]);
+    let codes: Vec<_> = decision.reasons().map(|reason| reason.code()).collect();
+    assert!(codes.contains(&HoldCode::JobPending), "job 5 is shown nowhere: {codes:?}");
+    assert_eq!(decision.retry_at(), Some(at(390)));
+    let decision = watched.look(390, [idle(390), view(390, vec![elsewhere(6)])]);
+    assert_eq!(decision.verdict(), Verdict::Terminate);
+}

@@ -5,6 +5,9 @@ use crate::{policy::Policy, runner::RunnerName, time::Instant};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+/// How many names are remembered where no listing is ever read that would say who is left.
+const MOST: usize = 5_000;
+
 /// What is remembered of a scope between its listings: the record behind [`Baseline`], with the names
 /// that tell which departures are explained.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -54,14 +57,19 @@ impl Roster {
     /// be doubted.
     pub fn found(&mut self, name: &RunnerName, lifetime: Lifetime) {
         self.baseline.scope_is_ours = true;
-        if self.shown.insert(name.clone(), lifetime).is_none() {
-            self.baseline.ours = Some(self.shown.len());
+        let is_new = !self.shown.contains_key(name);
+        if is_new && self.shown.len() >= MOST {
+            return;
         }
+        self.shown.insert(name.clone(), lifetime);
+        self.baseline.ours = Some(self.shown.len());
     }
 
     /// A permit for this runner was redeemed: its departure will be explained.
     pub fn redeemed(&mut self, name: &RunnerName) {
-        self.redeemed.insert(name.clone());
+        if self.redeemed.len() < MOST {
+            self.redeemed.insert(name.clone());
+        }
     }
 
     /// The runners that were shown before and that this listing lacks.

@@ -104,11 +104,12 @@ impl fmt::Display for ApiUrl {
 
 /// A URL as it may be shown: without what could be a password, and not for ever.
 fn shown(text: &str) -> String {
-    let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
-    match text.rsplit_once('@') {
-        Some((_, rest)) => format!("…@{rest}"),
-        None => text,
-    }
+    let (hidden, rest) = match text.rsplit_once('@') {
+        Some((_, rest)) => ("…@", rest),
+        None => ("", text),
+    };
+    let rest = rest.chars().filter(|c| !c.is_control()).take(200);
+    hidden.chars().chain(rest).collect()
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -148,6 +149,7 @@ mod tests {
             "api.github.com",
             "",
             "https://user:secret@api.github.com",
+            &format!("https://user:secret{}@api.github.com", "x".repeat(300)),
             "https://api.github.com?x=1",
             "https://api.github.com/#x",
         ] {

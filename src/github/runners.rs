@@ -37,16 +37,6 @@ pub struct Listing {
     pub date: Option<Instant>,
 }
 
-impl Listing {
-    /// Whether every runner that GitHub counts is among the rows: only then does absence mean
-    /// anything. Pages drift while they are read (terraform-aws-github-runner#4584).
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        let rows = u64::try_from(self.rows.len());
-        self.total.is_some() && self.total == rows.ok()
-    }
-}
-
 impl GitHub {
     /// Every runner of a scope: a page for each hundred.
     ///

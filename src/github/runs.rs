@@ -130,12 +130,12 @@ impl GitHub {
             .append_pair("per_page", "100");
         let pages = self.pages::<models::RunsJson>(url.clone()).await?;
         let several = pages.pages > 1;
-        let once = RunsPage::of(pages, |&id| id);
+        let once = RunsPage::of(pages, |&id| id, RUNS_CAP);
         if !several {
             return Ok(once);
         }
         let pages = self.pages::<models::RunsJson>(url).await?;
-        let twice = RunsPage::of(pages, |&id| id);
+        let twice = RunsPage::of(pages, |&id| id, RUNS_CAP);
         let rows: BTreeSet<u64> = once.rows.into_iter().chain(twice.rows).collect();
         Ok(RunsPage {
             rows: rows.into_iter().collect(),
@@ -160,16 +160,17 @@ impl GitHub {
             .append_pair("filter", "all")
             .append_pair("per_page", "100");
         let pages = self.pages::<models::JobsJson>(url).await?;
-        Ok(RunsPage::of(pages, |job: &Job| job.id))
+        Ok(RunsPage::of(pages, |job: &Job| job.id, usize::MAX))
     }
 }
 
 impl<T> RunsPage<T> {
-    fn of(pages: super::pages::Pages<Option<T>>, id: fn(&T) -> u64) -> Self {
+    /// Each row once. As many as `cap` are not all.
+    fn of(pages: super::pages::Pages<Option<T>>, id: fn(&T) -> u64, cap: usize) -> Self {
         let mut seen = HashSet::new();
         let rows = pages.rows.into_iter().flatten();
         let rows: Vec<T> = rows.filter(|row| seen.insert(id(row))).collect();
-        let is_whole = rows.len() < RUNS_CAP && pages.total == u64::try_from(rows.len()).ok();
+        let is_whole = rows.len() < cap && pages.total == u64::try_from(rows.len()).ok();
         Self { rows, is_whole }
     }
 }

@@ -3,7 +3,7 @@
 use super::Guard;
 use crate::{
     clock::Deadline,
-    decision::Decision,
+    decision::{Decision, Verdict},
     evidence::{Evidence, Witness},
     memory::Memory,
     records::Kept,
@@ -81,11 +81,7 @@ impl Guard {
         let keys: Vec<_> = runners.iter().map(|runner| self.key(runner)).collect();
         let trouble = match deadline.meet(self.inner.records.read(&keys)).await {
             Ok(Ok(kept)) => return kept.into_iter().map(Ok).map(Recalled::read).collect(),
-            Ok(Err(StoreError::Lost { store, what })) => {
-                let lost = StoreError::Lost { store, what };
-                Recalled::read(Err(lost))
-            }
-            Ok(Err(error)) => Recalled::unreadable(error.to_string()),
+            Ok(Err(error)) => Recalled::read(Err(error)),
             Err(late) => Recalled::unreadable(format!("{}: {late}", self.inner.records.describe())),
         };
         vec![trouble; runners.len()]
@@ -120,8 +116,11 @@ impl Guard {
         let records = &self.inner.records;
         for _ in 0..ATTEMPTS {
             let (decision, memory) = self.decide(runner, &evidence, &recalled);
-            let is_news = memory.is_news(&recalled.memory, self.policy());
-            if !recalled.can_be_kept || !(is_news || recalled.trouble.is_some()) {
+            // A permit is always written: so it is known that nobody wrote in between.
+            let is_worth_it = decision.verdict() == Verdict::Terminate
+                || recalled.trouble.is_some()
+                || memory.is_news(&recalled.memory, self.policy());
+            if !recalled.can_be_kept || !is_worth_it {
                 return decision;
             }
             let write = records.write(&key, recalled.version, &memory);

@@ -72,6 +72,10 @@ impl Coverage {
             Corroboration::Lease => lease,
             Corroboration::Both => jobs && lease,
         };
+        let wants_lease = matches!(
+            policy.corroboration,
+            Corroboration::Lease | Corroboration::Both
+        );
         let permits = match (clears(Witness::Registration), corroborated) {
             (false, _) => Permits::None,
             (true, false) => Permits::PhantomsOnly,
@@ -81,7 +85,10 @@ impl Coverage {
             scope: scope.clone(),
             permits,
             window: match permits {
-                Permits::Vacant if lease => Window::Beacon(policy.beacon_ttl),
+                // Where the jobs alone will do, a runner may go whose beacon was never heard.
+                Permits::Vacant if lease && (!jobs || wants_lease) => {
+                    Window::Beacon(policy.beacon_ttl)
+                }
                 Permits::Vacant => Window::JobsLag,
                 Permits::None | Permits::PhantomsOnly => Window::None,
             },

@@ -3,7 +3,8 @@
 use super::Guard;
 use crate::{
     clock::Deadline,
-    evidence::Evidence,
+    evidence::{Evidence, Signal, Witness},
+    runner::Scope,
     source::{Ask, EvidenceSource, Reach, Trouble},
 };
 use std::sync::Arc;
@@ -49,15 +50,46 @@ impl Asked {
         let (ask, asked) = (ask.clone(), source.clone());
         Self {
             source: source.clone(),
-            // A task of its own: one that panics or blocks spoils no other.
+            // A task of its own: one that panics spoils no other.
             answer: tokio::spawn(async move { asked.ask(&ask).await }),
         }
     }
 
+    /// Holds an answer against what the source says of itself: it speaks as no other witness, and no
+    /// further than it reaches.
+    fn admit(
+        &self,
+        mut evidence: Vec<Evidence>,
+        scope: &Scope,
+    ) -> Result<Vec<Evidence>, &'static str> {
+        let witness = self.source.witness();
+        let speaks = |piece: &Evidence| piece.witness() == witness;
+        // Whoever reads the registrations sees what is true of the fleet, too.
+        let may_speak = |piece: &Evidence| {
+            speaks(piece) || witness == Witness::Registration && piece.witness() == Witness::Fleet
+        };
+        if !evidence.iter().any(speaks) {
+            return Err("it gave no evidence");
+        }
+        if !evidence.iter().all(may_speak) {
+            return Err("it spoke as another witness than it says that it is");
+        }
+        if self.source.reach(scope) < Reach::Clears {
+            for piece in &mut evidence {
+                if let Signal::Jobs(view) = &mut piece.signal {
+                    view.complete = false;
+                }
+            }
+        }
+        Ok(evidence)
+    }
+
     async fn answer(mut self, ask: &Ask, deadline: Deadline) -> Vec<Evidence> {
         let what = match deadline.meet(&mut self.answer).await {
-            Ok(Ok(Ok(evidence))) if !evidence.is_empty() => return evidence,
-            Ok(Ok(Ok(_))) => "it gave no evidence".to_owned(),
+            Ok(Ok(Ok(evidence))) => match self.admit(evidence, &ask.runner().scope) {
+                Ok(evidence) => return evidence,
+                Err(why) => why.to_owned(),
+            },
             Ok(Ok(Err(trouble))) => trouble.to_string(),
             Ok(Err(ended)) => how_it_ended(ended),
             Err(late) => late.to_string(),

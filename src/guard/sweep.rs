@@ -94,7 +94,7 @@ impl Sweeping {
                 surveyed.confirm(candidate).await
             }
         };
-        let answer = surveyed.guard.answer(decision).await;
+        let answer = surveyed.guard.answer(decision, surveyed.deadline).await;
         Some((answer, Self::Surveyed(surveyed)))
     }
 }
@@ -107,9 +107,7 @@ impl Guard {
         runners.retain(|runner| seen.insert((runner.scope.clone(), runner.name.clone())));
         let policy = self.policy();
         let deadline = Deadline::within(policy.sweep_deadline);
-        // What takes longer to read is no evidence any more.
-        let reading = policy.evidence_max_age.max(policy.ask_deadline);
-        let reading = Deadline::within(reading).or_sooner(deadline.less(TO_REMEMBER));
+        let reading = self.reading().or_sooner(deadline.less(TO_REMEMBER));
         let budget = policy.max_permits_per_sweep;
         let permits_left = budget.map(|budget| budget.permits(runners.len()));
         let round = Round::of(&runners, share);
@@ -146,6 +144,12 @@ impl Guard {
             candidates: candidates.into(),
             permits_left,
         }
+    }
+
+    /// How long a read for many may take: what takes longer is no evidence any more.
+    fn reading(&self) -> Deadline {
+        let policy = self.policy();
+        Deadline::within(policy.evidence_max_age.max(policy.ask_deadline))
     }
 
     async fn survey_one(
@@ -205,13 +209,11 @@ impl Surveyed {
                 ..FleetReport::default()
             };
             let spent = Evidence::new("budget", guard.now(), Signal::Fleet(spent));
-            let evidence = evidence.into_iter().chain([spent]).collect();
+            let evidence: Vec<_> = evidence.into_iter().chain([spent]).collect();
             let recalled = guard.recall(&runner, self.deadline).await;
-            return guard
-                .conclude(&runner, evidence, recalled, self.deadline)
-                .await;
+            return guard.decide(&runner, &evidence, &recalled).0;
         }
-        let deadline = Deadline::within(guard.policy().ask_deadline).or_sooner(self.deadline);
+        let deadline = guard.reading().or_sooner(self.deadline);
         let decision = guard.look(&runner, self.round.clone(), deadline).await;
         if decision.verdict() == Verdict::Terminate {
             self.permits_left = self.permits_left.map(|left| left.saturating_sub(1));

@@ -40,15 +40,12 @@ impl Rule for Jobs {
         }
         // One that was seen a moment ago, and is shown nowhere now, may have come here.
         let waits = |since| look.now < after(since, policy.job_pending);
-        let pending = [
-            jobs.pending.map(|(job, since)| (since, job.id)),
-            ledger.pending.map(|(job, since)| (since, job.id)),
-            look.memory
-                .pending()
-                .map(|(job, since)| (since, job))
-                .filter(|&(since, _)| waits(since)),
-        ];
-        if let Some((since, job)) = pending.into_iter().flatten().max() {
+        let told = jobs.pending.map(|(job, since)| (since, job.id));
+        let told = told.max(ledger.pending.map(|(job, since)| (since, job.id)));
+        let remembered = look.memory.pending().iter();
+        let remembered = remembered.map(|&(job, since)| (since, job));
+        let waiting = remembered.filter(|&(since, _)| waits(since)).max();
+        if let Some((since, job)) = told.max(waiting) {
             let retry_at: Instant = after(since, policy.job_pending);
             return Finding::Hold(HoldReason::new(Cause::JobPending(job, since), retry_at));
         }

@@ -116,7 +116,7 @@ impl JobsSource {
         let fresh = after(asked_at, -self.policy.evidence_max_age);
         let occupied = |last: &Read<View>| {
             let names = |job: &Job| job.is_running_on(ask.runner(), ask.memory().id());
-            last.asked_at >= fresh && last.value.jobs.iter().any(names)
+            (fresh..=asked_at).contains(&last.asked_at) && last.value.jobs.iter().any(names)
         };
         let (repositories, _) = self.repositories.of(&scope);
         let read = || self.read(repositories.clone());
@@ -136,11 +136,15 @@ impl JobsSource {
         let recent = job
             .changed_at
             .is_none_or(|changed_at| changed_at > pending_since);
-        // Whose number is not known yet may be the one that the job names.
-        let nameless =
-            ask.runner().id.or(memory.id()).is_none() && job.status != JobStatus::Completed;
+        // A number that is not known yet may be this runner's.
+        let id_unknown = ask.runner().id.or(memory.id()).is_none();
+        let no_name = job
+            .runner
+            .as_ref()
+            .is_some_and(|runner| runner.name.is_none());
+        let may_be_ours = (id_unknown || no_name) && job.status != JobStatus::Completed;
         unassigned && recent
-            || nameless
+            || may_be_ours
             || job.names(ask.runner(), memory.id())
             || memory.awaits(job.id)
     }

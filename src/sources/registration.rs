@@ -17,12 +17,9 @@ use crate::{
 use async_trait::async_trait;
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 use thiserror::Error;
-
-/// Runners that are remembered as written down, in this process.
-const KNOWN: usize = 10_000;
 
 /// The witness `registration`: GitHub's `busy` and `status`, whether the listing can be trusted, and how
 /// far our clock is from GitHub's.
@@ -33,8 +30,6 @@ pub struct RegistrationSource {
     policy: Arc<Policy>,
     records: Records,
     listings: SharedReads<Scope, Result<Surveyed, Unheard>>,
-    /// Runners that are known to have been found: no need to write it down again.
-    known: Mutex<HashSet<(Scope, RunnerName)>>,
 }
 
 /// A listing, and what it is worth.
@@ -85,7 +80,6 @@ impl RegistrationSource {
             policy,
             records,
             listings: SharedReads::new(),
-            known: Mutex::default(),
         }
     }
 
@@ -168,24 +162,10 @@ impl RegistrationSource {
     /// the runner is to be doubted.
     async fn note_found(&self, runner: &Runner, lifetime: Lifetime) {
         let Runner { name, scope, .. } = runner;
-        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let this = (scope.clone(), name.clone());
-        if known().contains(&this) {
-            return;
-        }
         let key = self.records.of_scope(scope, Kind::Fleet);
         let found = |roster: &mut Roster| roster.found(name, lifetime);
-        match self.records.update(&key, found).await {
-            Ok(()) => {
-                let mut known = known();
-                if known.len() >= KNOWN {
-                    known.clear();
-                }
-                known.insert(this);
-            }
-            Err(error) => {
-                tracing::warn!(%scope, runner = %name, %error, "could not write down that it was found");
-            }
+        if let Err(error) = self.records.update(&key, found).await {
+            tracing::warn!(%scope, runner = %name, %error, "could not write down that it was found");
         }
     }
 

@@ -58,7 +58,8 @@ const WRITE: &str = "INSERT OR REPLACE INTO record
 /// What nobody wrote for 30 days is of a runner long gone. The guard writes the records of a runner that
 /// it looks at every few minutes, and no window lasts longer than hours. A record pruned too early (a
 /// clock that leapt) is no danger: its windows begin anew.
-const PRUNE: &str = "DELETE FROM record WHERE written_at < unixepoch() - 30 * 24 * 60 * 60";
+const PRUNE: &str = "DELETE FROM record
+    WHERE runner <> '' AND written_at < unixepoch() - 30 * 24 * 60 * 60";
 
 /// How many writings there are from one pruning, which reads the whole table, to the next.
 const PRUNE_EVERY: i64 = 256;

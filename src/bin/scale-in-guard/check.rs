@@ -34,6 +34,7 @@ Examples:
       --runner i-06cbe04821ccba677 --id 18700 --launched-at 2026-05-14T01:40:00Z \\
     && aws ec2 terminate-instances --instance-ids i-06cbe04821ccba677
 
+Only the exit status counts: what is printed is printed before the permit is redeemed.
 What it asks and how far that reaches stands on standard error.
 A GitHub that refuses otherwise, or does not answer, is a reason to hold: 1.
 A phantom, whose instance came up and never registered, goes only in a scope that showed another runner of

@@ -68,9 +68,9 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     let mut tally = Tally::default();
     let mut out = anstream::stdout().lock();
     while let Some(decision) = sweep.next().await {
-        tally.add(&decision);
-        progress.show(tally.asked);
         progress.make_way();
+        let may_go = decision.verdict() == Verdict::Terminate;
+        tally.held_for(&decision);
         let told = if deployment.json {
             serde_json::to_string(&decision)?
         } else if deployment.shadow {
@@ -89,6 +89,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
             tell(why);
             continue;
         }
+        tally.asked(may_go);
+        progress.show(tally.asked);
         writeln!(out, "{told}")?;
         out.flush()?;
     }
@@ -136,9 +138,12 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, decision: &Decision) {
+    fn asked(&mut self, may_go: bool) {
         self.asked += 1;
-        self.may_go += usize::from(decision.verdict() == Verdict::Terminate);
+        self.may_go += usize::from(may_go);
+    }
+
+    fn held_for(&mut self, decision: &Decision) {
         for reason in decision.reasons() {
             *self.held.entry(reason.code_str().to_owned()).or_default() += 1;
         }
