@@ -750,7 +750,10 @@ fn of_several_queued_jobs_the_one_that_is_shown_nowhere_may_have_come_here() {
     );
     let decision = watched.look(330, [idle(330), view(330, vec![elsewhere(6)])]);
     let codes: Vec<_> = decision.reasons().map(|reason| reason.code()).collect();
-    assert!(codes.contains(&HoldCode::JobPending), "job 5 is shown nowhere: {codes:?}");
+    assert!(
+        codes.contains(&HoldCode::JobPending),
+        "job 5 is shown nowhere: {codes:?}"
+    );
     assert_eq!(decision.retry_at(), Some(at(390)));
     let decision = watched.look(390, [idle(390), view(390, vec![elsewhere(6)])]);
     assert_eq!(decision.verdict(), Verdict::Terminate);
