@@ -191,7 +191,8 @@ impl Progress {
     }
 
     fn show(&self, asked: usize) {
-        if self.shown {
+        // Where the decisions go to the same terminal, they show it themselves.
+        if self.shown && (asked == 0 || !self.is_in_the_way) {
             write!(io::stderr(), "\rdecided {asked} of {} runners", self.all).ok();
         }
     }
