@@ -149,8 +149,7 @@ impl Guard {
     /// # Errors
     /// [`StoreError`] when it could not be read.
     pub async fn shadow_summary(&self, scope: &Scope) -> Result<ShadowSummary, StoreError> {
-        let counted: Vec<Shadow> = self.inner.records.scan(scope, Kind::Shadow).await?;
-        Ok(ShadowSummary::of(&counted))
+        ShadowSummary::recorded(&self.inner.records, scope).await
     }
 
     /// The policy.

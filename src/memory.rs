@@ -14,6 +14,7 @@ use crate::{
 };
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 
 /// Two accounts of one launch, from the cloud and from a tag, differ by less than this.
 const SAME_LAUNCH: TimeDelta = TimeDelta::seconds(10);
@@ -232,16 +233,18 @@ impl Memory {
             now < after(since, policy.job_pending) && !jobs.shows_elsewhere(id)
         };
         self.pending.retain(still);
-        for &(id, since) in &jobs.all_pending {
-            self.pending.retain(|&(known, _)| known != id);
-            self.pending.push((id, since));
+        if jobs.pending.is_empty() {
+            return;
         }
-        if self.pending.len() > PENDING {
-            // Those that hold longest stay.
-            self.pending.sort_by_key(|&(_, since)| since);
-            let surplus = self.pending.len().saturating_sub(PENDING);
-            self.pending.drain(..surplus);
-        }
+        self.pending.extend_from_slice(&jobs.pending);
+        // Each job once, with the latest instant that is told of it; of many, those that hold longest.
+        self.pending
+            .sort_unstable_by_key(|&(id, since)| (id, Reverse(since)));
+        self.pending.dedup_by_key(|&mut (id, _)| id);
+        self.pending
+            .sort_unstable_by_key(|&(id, since)| (since, id));
+        let surplus = self.pending.len().saturating_sub(PENDING);
+        self.pending.drain(..surplus);
     }
 
     fn observe_jobs(&mut self, seen: &Seen<'_>, now: Instant, policy: &Policy) {
@@ -255,7 +258,7 @@ impl Memory {
         if open {
             self.jobs_clear = None;
         } else if seen.jobs.is_complete()
-            && seen.jobs.pending.is_none()
+            && seen.jobs.pending.is_empty()
             && seen.ledger.pending.is_none()
         {
             Run::extend(&mut self.jobs_clear, now, kept);

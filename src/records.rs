@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 
 /// How often a read-decide-write is begun anew when somebody else wrote in between.
-const ATTEMPTS: usize = 8;
+pub(crate) const ATTEMPTS: usize = 8;
 
 /// The records of one GitHub.
 #[derive(Debug, Clone)]

@@ -53,10 +53,8 @@ pub(crate) struct JobsSeen<'e> {
     pub(crate) running: Option<&'e Job>,
     /// Whether any job, over or not, names this runner.
     pub(crate) named: bool,
-    /// A queued job that could be on its way here, and since when.
-    pub(crate) pending: Option<(&'e Job, Instant)>,
-    /// All such jobs, by number.
-    pub(crate) all_pending: Vec<(u64, Instant)>,
+    /// The queued jobs that could be on their way here, by number, and since when.
+    pub(crate) pending: Vec<(u64, Instant)>,
     evidence: &'e [Evidence],
 }
 
@@ -298,8 +296,7 @@ impl<'e> JobsSeen<'e> {
             asked_at: None,
             running: None,
             named: false,
-            pending: None,
-            all_pending: Vec::new(),
+            pending: Vec::new(),
             evidence,
         };
         for evidence in evidence {
@@ -349,10 +346,7 @@ impl<'e> JobsSeen<'e> {
             {
                 let changed_at = job.changed_at.unwrap_or(now);
                 if age(now, changed_at) < policy.job_pending {
-                    self.all_pending.push((job.id, changed_at));
-                    if self.pending.is_none_or(|(_, known)| known < changed_at) {
-                        self.pending = Some((job, changed_at));
-                    }
+                    self.pending.push((job.id, changed_at));
                 }
             }
             _ => {}

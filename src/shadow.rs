@@ -7,9 +7,17 @@ use crate::{
     policy::Policy,
     time::{At, Instant, Span, after, age, latest},
 };
+#[cfg(feature = "guard")]
+use crate::{
+    records::Records,
+    runner::Scope,
+    store::{Kind, Store, StoreError},
+};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+#[cfg(feature = "guard")]
+use std::sync::Arc;
 
 /// What an autoscaler that asks nothing but GitHub's `busy` flag would do at this look: terminate on a
 /// fresh `busy: false`.
@@ -191,14 +199,13 @@ impl ShadowSummary {
     /// is left out.
     ///
     /// # Errors
-    /// [`StoreError`](crate::store::StoreError) when it could not be read.
-    pub async fn read(
-        store: std::sync::Arc<dyn crate::store::Store>,
-        api: &str,
-        scope: &crate::runner::Scope,
-    ) -> Result<Self, crate::store::StoreError> {
-        let records = crate::records::Records::new(store, api);
-        let counted: Vec<Shadow> = records.scan(scope, crate::store::Kind::Shadow).await?;
+    /// [`StoreError`] when it could not be read.
+    pub async fn read(store: Arc<dyn Store>, api: &str, scope: &Scope) -> Result<Self, StoreError> {
+        Self::recorded(&Records::new(store, api), scope).await
+    }
+
+    pub(crate) async fn recorded(records: &Records, scope: &Scope) -> Result<Self, StoreError> {
+        let counted: Vec<Shadow> = records.scan(scope, Kind::Shadow).await?;
         Ok(Self::of(&counted))
     }
 }

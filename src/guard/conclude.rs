@@ -6,14 +6,11 @@ use crate::{
     decision::{Decision, Verdict},
     evidence::{Evidence, Witness},
     memory::Memory,
-    records::Kept,
+    records::{ATTEMPTS, Kept},
     runner::Runner,
     store::{Key, Kind, StoreError, Swap, Version},
 };
 use std::sync::Arc;
-
-/// How often a look is decided anew when another guard wrote in between.
-const ATTEMPTS: usize = 8;
 
 /// The memory of a runner, as it could be read.
 #[derive(Debug, Clone, Default)]

@@ -38,14 +38,12 @@ impl Rule for Jobs {
         if seen.roll.unheard(Witness::Webhooks) {
             return look.unheard(Witness::Webhooks, Cause::WebhooksUnreadable);
         }
-        // One that was seen a moment ago, and is shown nowhere now, may have come here.
-        let waits = |since| look.now < after(since, policy.job_pending);
-        let told = jobs.pending.map(|(job, since)| (since, job.id));
-        let told = told.max(ledger.pending.map(|(job, since)| (since, job.id)));
+        // The memory has those of this look, and those of earlier ones that are shown nowhere now: they
+        // may have come here.
+        let told = ledger.pending.map(|(job, since)| (since, job.id));
         let remembered = look.memory.pending().iter();
         let remembered = remembered.map(|&(job, since)| (since, job));
-        let waiting = remembered.filter(|&(since, _)| waits(since)).max();
-        if let Some((since, job)) = told.max(waiting) {
+        if let Some((since, job)) = told.into_iter().chain(remembered).max() {
             let retry_at: Instant = after(since, policy.job_pending);
             return Finding::Hold(HoldReason::new(Cause::JobPending(job, since), retry_at));
         }

@@ -58,11 +58,21 @@ impl Repositories {
         }
     }
 
-    /// Those to read for a scope, and whether they are all.
-    fn of(&self, scope: &Scope) -> (Vec<Repository>, bool) {
+    /// Those to read for a scope.
+    fn of(&self, scope: &Scope) -> Vec<Repository> {
         match Repository::of(scope) {
-            Some(own) => (vec![own], true),
-            None => (self.given.iter().cloned().collect(), self.are_all),
+            Some(own) => vec![own],
+            None => self.given.iter().cloned().collect(),
+        }
+    }
+
+    /// How far a view of them goes, for the runners of a scope.
+    fn reach(&self, scope: &Scope) -> Reach {
+        match scope {
+            Scope::Repository { .. } => Reach::Clears,
+            _ if self.given.is_empty() => Reach::Nothing,
+            _ if self.are_all => Reach::Clears,
+            _ => Reach::Holds,
         }
     }
 }
@@ -110,7 +120,7 @@ impl JobsSource {
     /// The view of the ask's scope: read once a round; of an earlier round only where it shows this
     /// runner occupied.
     async fn view(&self, ask: &Ask) -> Arc<Read<View>> {
-        let scope = ask.runner().scope.clone();
+        let scope = &ask.runner().scope;
         let asked_at = self.clock.now();
         let since = after(asked_at, -self.policy.evidence_max_age / 2);
         let fresh = after(asked_at, -self.policy.evidence_max_age);
@@ -118,11 +128,10 @@ impl JobsSource {
             let names = |job: &Job| job.is_running_on(ask.runner(), ask.memory().id());
             (fresh..=asked_at).contains(&last.asked_at) && last.value.jobs.iter().any(names)
         };
-        let (repositories, _) = self.repositories.of(&scope);
-        let read = || self.read(repositories.clone());
+        let read = || async { self.read(self.repositories.of(scope)).await };
         let views = &self.views;
         views
-            .get(scope, ask.round(), asked_at, since, occupied, read)
+            .get(scope.clone(), ask.round(), asked_at, since, occupied, read)
             .await
     }
 
@@ -225,11 +234,7 @@ impl EvidenceSource for JobsSource {
     }
 
     fn reach(&self, scope: &Scope) -> Reach {
-        match self.repositories.of(scope) {
-            (repositories, _) if repositories.is_empty() => Reach::Nothing,
-            (_, false) => Reach::Holds,
-            (_, true) => Reach::Clears,
-        }
+        self.repositories.reach(scope)
     }
 
     fn cost(&self) -> Cost {
@@ -239,7 +244,7 @@ impl EvidenceSource for JobsSource {
     async fn ask(&self, ask: &Ask) -> Result<Vec<Evidence>, Trouble> {
         let read = self.view(ask).await;
         let view = &read.value;
-        let (_, are_all) = self.repositories.of(&ask.runner().scope);
+        let are_all = self.repositories.reach(&ask.runner().scope) == Reach::Clears;
         let mut evidence = Vec::new();
         if view.any {
             let jobs = view.jobs.iter().filter(|job| self.concerns(job, ask));
