@@ -82,6 +82,11 @@ pub enum Report {
     UpdateEnded,
     /// The beacon's last word: it is going. That is not *vacant*.
     Going,
+    /// The beacon cannot see what goes on, and says why: its log is gone, or of no known format. That takes
+    /// back *no job*, and while it lasts nothing says it anew.
+    Blind(Arc<str>),
+    /// The beacon sees again.
+    Sees,
 }
 
 /// The lease of one job.
@@ -151,6 +156,9 @@ pub struct Heartbeat {
     /// Since when a self-update is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updating_since: Option<Instant>,
+    /// What the beacon cannot see. While there is anything, it never says that there is no job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blind: Option<Arc<str>>,
 }
 
 impl Heartbeat {
@@ -165,6 +173,7 @@ impl Heartbeat {
             last_job_at: None,
             idle_since: None,
             updating_since: None,
+            blind: None,
         }
     }
 
@@ -218,6 +227,11 @@ impl Heartbeat {
             }
             Report::UpdateEnded => self.updating_since = None,
             Report::Going => self.idle_since = None,
+            Report::Blind(what) => {
+                self.blind = Some(what);
+                self.idle_since = None;
+            }
+            Report::Sees => self.blind = None,
         }
     }
 
@@ -319,7 +333,8 @@ impl Heartbeat {
     }
 
     fn idle(&mut self) {
-        if self.worker_since.is_none() && self.open_leases().next().is_none() {
+        let no_job = self.worker_since.is_none() && self.open_leases().next().is_none();
+        if no_job && self.blind.is_none() {
             self.idle_since.get_or_insert(self.heard_at);
         }
     }
