@@ -23,6 +23,33 @@ impl Clock for SystemClock {
     }
 }
 
+/// This machine's clock as it stood when this was made, and the monotonic clock since: no setting of the wall
+/// clock moves it. Time for which the machine was suspended may be missing in it.
+#[derive(Debug, Clone, Copy)]
+pub struct SteadyClock {
+    began_at: Instant,
+    began: std::time::Instant,
+}
+
+impl SteadyClock {
+    /// Begins now.
+    #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "this is the clock")]
+    pub fn start() -> Self {
+        Self {
+            began_at: SystemClock.now(),
+            began: std::time::Instant::now(),
+        }
+    }
+}
+
+impl Clock for SteadyClock {
+    fn now(&self) -> Instant {
+        let elapsed = TimeDelta::from_std(self.began.elapsed()).unwrap_or(TimeDelta::MAX);
+        crate::time::after(self.began_at, elapsed)
+    }
+}
+
 /// When something must be done, on the machine's monotonic clock: no setting of the wall clock
 /// stretches it.
 #[derive(Debug, Clone, Copy)]

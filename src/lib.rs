@@ -8,6 +8,8 @@
     doc = "May this self-hosted GitHub Actions runner be terminated now? See the README."
 )]
 
+#[cfg(feature = "beacon")]
+pub mod beacon;
 #[cfg(feature = "guard")]
 pub mod clock;
 pub mod decision;
