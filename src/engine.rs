@@ -3,7 +3,7 @@
 
 use crate::{
     decision::{Assessment, Claims, Decision, Hold, RuleFinding},
-    evidence::{Claim, Evidence, Signal},
+    evidence::{Claim, Evidence, Recent, Signal},
     hold::{Cause, HoldReason, Missing},
     lease::Heartbeat,
     memory::Memory,
@@ -99,9 +99,10 @@ impl Engine {
         now: Instant,
     ) -> Decision {
         let policy = &*self.policy;
-        let registration = RegistrationSeen::read(&evidence, now, policy);
+        let recent = Recent::among(&evidence, now, policy);
+        let registration = RegistrationSeen::read(&evidence, recent);
         memory.identify(runner, registration.id(), now, policy);
-        let seen = Seen::read(runner, registration, &evidence, memory, now, policy);
+        let seen = Seen::read(runner, registration, &evidence, recent, memory, now, policy);
         memory.observe(runner, &seen, &evidence, now, policy);
         let mut look = Look {
             runner,
@@ -125,6 +126,7 @@ impl Engine {
             look.ask(&**rule);
         }
         let findings = std::mem::take(&mut look.findings);
+        let drained = seen.drained.map(|drain| drain.basis);
         let (stage, vacancy, claims) = (look.stage, look.vacancy, claims(&seen, now, policy));
         memory.remember_vacancy(&vacancy);
         if clock_is_off(&evidence) {
@@ -139,7 +141,8 @@ impl Engine {
             claims,
             evidence,
         };
-        match stage.basis() {
+        // What let it go at the first look is what lets it go.
+        match stage.basis().and(drained.or(stage.basis())) {
             Some(basis) if assessment.reasons().next().is_none() => {
                 Decision::Terminate(Permit::new(basis, assessment, policy))
             }

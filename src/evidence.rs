@@ -1,6 +1,7 @@
 //! What witnesses said, when they were asked, and what it was worth.
 
 use crate::{
+    fence::FenceSeen,
     fleet::FleetReport,
     lease::Heartbeat,
     ledger::Ledger,
@@ -28,6 +29,8 @@ pub enum Witness {
     Fleet,
     /// A witness of the user's own, or an operator.
     Own,
+    /// The fence, where a guard announces that the runner is to go.
+    Fence,
     /// What earlier looks left. It is given to the core beside the evidence; it is a witness only when
     /// it could not be read or written.
     Memory,
@@ -44,6 +47,7 @@ impl Witness {
             Self::Webhooks => "webhooks",
             Self::Fleet => "fleet",
             Self::Own => "own",
+            Self::Fence => "fence",
             Self::Memory => "memory",
         }
     }
@@ -88,6 +92,8 @@ pub enum Signal {
     Own(Own),
     /// An operator pinned the runner.
     Pinned(Pin),
+    /// The fence, as it was read.
+    Fence(FenceSeen),
     /// The witness could not be heard: evidence for holding.
     Failed(Failure),
 }
@@ -319,6 +325,7 @@ impl Evidence {
             Signal::Webhooks(_) => Witness::Webhooks,
             Signal::Fleet(_) => Witness::Fleet,
             Signal::Own(_) | Signal::Pinned(_) => Witness::Own,
+            Signal::Fence(_) => Witness::Fence,
             Signal::Failed(failure) => failure.witness,
         }
     }
@@ -343,6 +350,23 @@ impl Recent {
         Self {
             from: after(now, -policy.evidence_max_age),
             to: now,
+        }
+    }
+
+    /// At the second look of a drain nothing counts that was asked for before it had settled.
+    pub(crate) fn among(evidence: &[Evidence], now: Instant, policy: &Policy) -> Self {
+        let settled = evidence
+            .iter()
+            .filter_map(|evidence| match &evidence.signal {
+                Signal::Fence(seen) if seen.second_look_of.is_some() => {
+                    Some(after(seen.written_at, policy.settle))
+                }
+                _ => None,
+            });
+        let recent = Self::at(now, policy);
+        Self {
+            from: settled.fold(recent.from, Instant::max),
+            ..recent
         }
     }
 

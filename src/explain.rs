@@ -184,6 +184,13 @@ impl fmt::Display for Said<'_> {
                 Snapshot::Shrunken { .. } => f.write_str("listing empty, or short of our runners"),
             },
             Signal::Own(own) => write!(f, "{}: {}", claimed(own.claim), own.note),
+            Signal::Fence(fence) => {
+                write!(
+                    f,
+                    "{fence}, written {} ago",
+                    Span(age(*now, fence.written_at))
+                )
+            }
             Signal::Pinned(pin) => write!(f, "pinned: {}", pin.note),
             Signal::Failed(failure) => write!(f, "not heard: {}", failure.what),
         }
@@ -215,6 +222,9 @@ fn write_heartbeat(f: &mut fmt::Formatter<'_>, heartbeat: &Heartbeat, now: Insta
     }
     if heartbeat.self_update(now).is_some() {
         parts.push("updating itself".to_owned());
+    }
+    if let Some(what) = &heartbeat.blind {
+        parts.push(format!("it cannot see: {what}"));
     }
     if parts.is_empty() {
         parts.push(match heartbeat.vacant_since(now) {

@@ -97,6 +97,10 @@ hold_codes! {
     FleetUnreadable = "fleet_unreadable", "A read that answers. If none ever does, the operator mends it.";
     /// The memory of earlier looks could not be read or written.
     MemoryUnreadable = "memory_unreadable", "A store that answers. A record or file that is lost or corrupt is begun anew at the same look, and every window with it. If the store never answers, the operator mends it.";
+    /// Somebody is letting this runner go already: a drain or a termination is under way.
+    PermitOutstanding = "permit_outstanding", "That retirement goes on and ends, or lapses: a drain 10 minutes after its last step, a termination 60 seconds after its go; or an operator releases the runner.";
+    /// The fence could not be read.
+    FenceUnreadable = "fence_unreadable", "A read that answers. A record that cannot be read is begun anew at the same look. If none ever does, the operator mends the store.";
     /// The guard is in shadow mode: it would have given a permit, and gives none.
     ShadowMode = "shadow_mode", "The operator takes the guard out of shadow mode.";
     /// A rule of the user's own holds; the reason carries the rule's own code.
@@ -162,6 +166,8 @@ pub(crate) enum Cause {
     BeaconsSilent(Instant),
     FleetUnreadable(Missing),
     MemoryUnreadable(Missing),
+    PermitOutstanding(Instant),
+    FenceUnreadable(Missing),
     ShadowMode(Basis),
     Custom(Arc<str>, Arc<str>),
 }
@@ -262,6 +268,8 @@ impl HoldReason {
             Cause::BeaconsSilent(_) => HoldCode::BeaconsSilent,
             Cause::FleetUnreadable(_) => HoldCode::FleetUnreadable,
             Cause::MemoryUnreadable(_) => HoldCode::MemoryUnreadable,
+            Cause::PermitOutstanding(_) => HoldCode::PermitOutstanding,
+            Cause::FenceUnreadable(_) => HoldCode::FenceUnreadable,
             Cause::ShadowMode(_) => HoldCode::ShadowMode,
             Cause::Custom(..) => HoldCode::Custom,
         }
@@ -360,6 +368,10 @@ impl fmt::Display for HoldReason {
             Cause::BeaconsSilent(since) => write!(f, "most beacons have been silent since {}", At(*since)),
             Cause::FleetUnreadable(missing) => write!(f, "the state of the fleet could not be read: {missing}"),
             Cause::MemoryUnreadable(missing) => write!(f, "the memory of earlier looks: {missing}"),
+            Cause::PermitOutstanding(lapses_at) => {
+                write!(f, "somebody is letting this runner go; that lapses at {} if nothing more is heard of it", At(*lapses_at))
+            }
+            Cause::FenceUnreadable(missing) => write!(f, "the fence could not be read: {missing}"),
             Cause::ShadowMode(basis) => {
                 write!(f, "in shadow mode; outside it this would be a permit: {basis}")
             }

@@ -10,12 +10,14 @@
 
 #[cfg(feature = "beacon")]
 pub mod beacon;
+pub mod beat;
 #[cfg(feature = "guard")]
 pub mod clock;
 pub mod decision;
 pub mod engine;
 pub mod evidence;
 mod explain;
+pub mod fence;
 pub mod fleet;
 #[cfg(feature = "github")]
 pub mod github;

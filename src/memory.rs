@@ -3,11 +3,12 @@
 
 use crate::{
     evidence::{Claim, Evidence, Signal, Witness},
+    fence::{Incarnation, Nonce, Phase},
     lease::Heartbeat,
     ledger::Noted,
     policy::Policy,
     runner::{Runner, RunnerId},
-    seen::{Beacons, JobsSeen, RegistrationSeen, Seen},
+    seen::{Beacons, JobsSeen, RegistrationSeen, Seen, fences},
     stage::Stage,
     time::{Instant, after, age, latest},
     vacancy::Vacancy,
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 
 /// Two accounts of one launch, from the cloud and from a tag, differ by less than this.
-const SAME_LAUNCH: TimeDelta = TimeDelta::seconds(10);
+pub(crate) const SAME_LAUNCH: TimeDelta = TimeDelta::seconds(10);
 
 /// How many closed jobs of the ledger are remembered.
 const CLOSED: usize = 8;
@@ -174,6 +175,15 @@ pub struct Memory {
     /// Jobs of the ledger that another witness closed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     closed: Vec<Noted>,
+    /// Vacancy counts from here on: a drain lapsed, or an operator released the runner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts_from: Option<Instant>,
+    /// The drain that was found lapsed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lapsed: Option<Nonce>,
+    /// When an operator said that nothing stands behind what was heard until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    released_at: Option<Instant>,
 }
 
 impl Memory {
@@ -217,6 +227,7 @@ impl Memory {
         }
         self.observe_jobs(seen, now, policy);
         self.observe_beacons(seen.beacons, now);
+        self.observe_fence(runner, evidence, now);
         for evidence in evidence.iter().filter(|_| seen.roll.asked(Witness::Own)) {
             if let Signal::Own(own) = &evidence.signal
                 && own.claim == Claim::Occupied
@@ -245,6 +256,31 @@ impl Memory {
             .sort_unstable_by_key(|&(id, since)| (since, id));
         let surplus = self.pending.len().saturating_sub(PENDING);
         self.pending.drain(..surplus);
+    }
+
+    /// A drain that lapsed, or a termination of which nothing was heard: vacancy counts anew, once.
+    fn observe_fence(&mut self, runner: &Runner, evidence: &[Evidence], now: Instant) {
+        let whom = Incarnation::of(runner, self.id());
+        for fence in fences(evidence) {
+            if let Phase::Lapsed(nonce) = fence.phase(whom, now)
+                && self.lapsed.as_ref() != Some(nonce)
+            {
+                self.lapsed = Some(nonce.clone());
+                self.counts_from = Some(now);
+            }
+        }
+    }
+
+    /// An operator says that nothing stands behind what was heard until now: what a silent beacon left, and
+    /// the job that a webhook left open, hold no more, and vacancy counts from now. A live lease still holds.
+    #[cfg(feature = "guard")]
+    pub(crate) fn release(&mut self, now: Instant) {
+        self.job_seen |= self.ever_seen();
+        self.job_left = false;
+        self.closed.extend(self.open.take());
+        self.vacant = None;
+        self.counts_from = Some(now);
+        self.released_at = Some(now);
     }
 
     fn observe_jobs(&mut self, seen: &Seen<'_>, now: Instant, policy: &Policy) {
@@ -377,6 +413,8 @@ impl Memory {
             &mut self.last_registered,
             &mut self.came_up,
             &mut self.beacon_heard_at,
+            &mut self.counts_from,
+            &mut self.released_at,
         ] {
             *at = at.map(|at| at.min(now));
         }
@@ -462,6 +500,20 @@ impl Memory {
 
     pub(crate) fn beacon_heard_at(&self) -> Option<Instant> {
         self.beacon_heard_at
+    }
+
+    /// When a beacon was last heard whose silence counts.
+    pub(crate) fn beacon_missed_since(&self) -> Option<Instant> {
+        self.beacon_heard_at
+            .filter(|&heard_at| Some(heard_at) > self.released_at)
+    }
+
+    pub(crate) fn counts_from(&self) -> Option<Instant> {
+        self.counts_from
+    }
+
+    pub(crate) fn released_at(&self) -> Option<Instant> {
+        self.released_at
     }
 
     pub(crate) fn lease_until(&self) -> Option<Instant> {

@@ -4,6 +4,7 @@ use crate::{
     runner::{RunnerName, Scope},
     store::{Key, Kind, Record, Store, StoreError, Swap, Version},
 };
+use chrono::TimeDelta;
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub(crate) struct Records {
 pub(crate) struct Kept<T> {
     pub(crate) value: T,
     pub(crate) version: Option<Version>,
+    /// How long ago it was written, by the store's clock. A record that was never written is new.
+    pub(crate) age: TimeDelta,
     /// What is the matter with what was kept, where it could not be read: then `value` is a new one.
     pub(crate) lost: Option<String>,
 }
@@ -110,6 +113,7 @@ impl Records {
                 mut value,
                 version,
                 lost,
+                ..
             } = self.read_one::<T>(key).await?;
             let before = value.clone();
             let result = change(&mut value);
@@ -129,10 +133,16 @@ impl Records {
     }
 
     fn parse<T: DeserializeOwned + Default>(&self, key: &Key, record: Option<Record>) -> Kept<T> {
-        let Some(Record { version, value }) = record else {
+        let Some(Record {
+            version,
+            value,
+            age,
+        }) = record
+        else {
             return Kept {
                 value: T::default(),
                 version: None,
+                age: TimeDelta::zero(),
                 lost: None,
             };
         };
@@ -149,6 +159,7 @@ impl Records {
         Kept {
             value,
             version: Some(version),
+            age,
             lost,
         }
     }

@@ -6,6 +6,7 @@ pub(crate) mod busy_flag;
 #[cfg(test)]
 pub(crate) mod cases;
 pub(crate) mod corroboration;
+pub(crate) mod fence;
 pub(crate) mod fleet;
 pub(crate) mod grace;
 pub(crate) mod jobs;
@@ -125,12 +126,13 @@ pub(crate) static WITNESSES: [&dyn Rule; 4] = [
 ];
 
 /// The other rules that every engine has.
-pub(crate) static OTHERS: [&dyn Rule; 6] = [
+pub(crate) static OTHERS: [&dyn Rule; 7] = [
     &grace::Grace,
     &age::Age,
     &registration::RegistrationSettled,
     &objection::Objections,
     &fleet::Fleet,
+    &fence::Fenced,
     &memory::MemoryKept,
 ];
 

@@ -178,6 +178,25 @@ impl FromStr for Scope {
     }
 }
 
+impl Scope {
+    /// The same scope, as it stands in keys: GitHub tells scopes apart without regard to case.
+    #[cfg(feature = "guard")]
+    pub(crate) fn in_lower_case(&self) -> Self {
+        let lower = |name: &Arc<str>| match name.chars().any(char::is_uppercase) {
+            true => name.to_lowercase().into(),
+            false => name.clone(),
+        };
+        match self {
+            Self::Repository { owner, name } => Self::Repository {
+                owner: lower(owner),
+                name: lower(name),
+            },
+            Self::Organization(name) => Self::Organization(lower(name)),
+            Self::Enterprise(name) => Self::Enterprise(lower(name)),
+        }
+    }
+}
+
 impl TryFrom<String> for Scope {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {

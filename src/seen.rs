@@ -3,6 +3,7 @@
 
 use crate::{
     evidence::{Evidence, Failure, Job, JobStatus, Recent, Registration, Signal, Status, Witness},
+    fence::{Deregistration, Drain, FenceSeen, Incarnation},
     lease::{Heartbeat, JobLease},
     ledger::{LedgerSeen, Others},
     memory::Memory,
@@ -19,6 +20,8 @@ pub(crate) struct Seen<'e> {
     pub(crate) jobs: JobsSeen<'e>,
     pub(crate) beacons: Beacons<'e>,
     pub(crate) ledger: LedgerSeen<'e>,
+    /// The drain that this look is the second one of, once it has settled.
+    pub(crate) drained: Option<&'e Drain>,
     pub(crate) recent: Recent,
     pub(crate) roll: Roll,
 }
@@ -63,6 +66,9 @@ pub(crate) struct JobsSeen<'e> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Beacons<'e> {
     evidence: &'e [Evidence],
+    /// What was heard no later than this is not about now: an operator said so.
+    released_at: Option<Instant>,
+    now: Instant,
     /// A heartbeat could not be read, or was read too long ago.
     pub(crate) unreadable: bool,
     /// One of them has been heard lately.
@@ -137,14 +143,14 @@ impl<'e> Seen<'e> {
         runner: &Runner,
         registration: RegistrationSeen,
         evidence: &'e [Evidence],
+        recent: Recent,
         memory: &Memory,
         now: Instant,
         policy: &Policy,
     ) -> Self {
         let seen_id = registration.id().or(memory.id());
-        let recent = Recent::at(now, policy);
         let roll = Roll::call(evidence, recent);
-        let jobs = JobsSeen::read(runner, seen_id, evidence, now, policy);
+        let jobs = JobsSeen::read(runner, seen_id, evidence, recent, now, policy);
         let beacons = Beacons::read(evidence, roll, memory, now, policy);
         let mut ledger = LedgerSeen::default();
         let others = Others {
@@ -168,14 +174,39 @@ impl<'e> Seen<'e> {
             ledger.read(told, &others, now, policy);
         }
         ledger.recall(ledgers(), &others, now, policy);
+        let whom = Incarnation::of(runner, seen_id);
+        let drained = fences(evidence)
+            .filter_map(|fence| fence.second_look(whom, now, policy))
+            .next();
         Self {
             registration,
             jobs,
             beacons,
             ledger,
+            drained,
             recent,
             roll,
         }
+    }
+}
+
+/// The fences that were read: one, as a rule.
+pub(crate) fn fences(evidence: &[Evidence]) -> impl Iterator<Item = &FenceSeen> {
+    evidence
+        .iter()
+        .filter_map(|evidence| match &evidence.signal {
+            Signal::Fence(fence) => Some(fence),
+            _ => None,
+        })
+}
+
+impl Seen<'_> {
+    /// Whether this is the second look of a drain that deregistered the runner: that it is absent is that drain's
+    /// own doing.
+    pub(crate) fn was_deregistered(&self) -> bool {
+        let done = |drain: &Drain| drain.deregistration == Deregistration::Done;
+        let absent = matches!(self.registration, RegistrationSeen::Absent { .. });
+        absent && self.drained.is_some_and(done)
     }
 }
 
@@ -221,8 +252,7 @@ impl<'e> Labels<'e> {
 }
 
 impl RegistrationSeen {
-    pub(crate) fn read(evidence: &[Evidence], now: Instant, policy: &Policy) -> Self {
-        let recent = Recent::at(now, policy);
+    pub(crate) fn read(evidence: &[Evidence], recent: Recent) -> Self {
         let mut registered = None;
         let mut absent = None;
         let mut failed = false;
@@ -284,10 +314,10 @@ impl<'e> JobsSeen<'e> {
         runner: &Runner,
         seen_id: Option<RunnerId>,
         evidence: &'e [Evidence],
+        recent: Recent,
         now: Instant,
         policy: &Policy,
     ) -> Self {
-        let recent = Recent::at(now, policy);
         let labels = Labels::read(runner, evidence, recent);
         let mut seen = Self {
             asked: 0,
@@ -396,6 +426,8 @@ impl<'e> Beacons<'e> {
     ) -> Self {
         let mut beacons = Self {
             evidence,
+            released_at: memory.released_at(),
+            now,
             unreadable: roll.unheard(Witness::Lease),
             alive: false,
             live_lease: None,
@@ -432,14 +464,20 @@ impl<'e> Beacons<'e> {
         beacons
     }
 
-    /// The heartbeats.
+    /// The heartbeats that count: all but those of which an operator said, since they were heard, that nothing
+    /// stands behind them. A live lease holds all the same.
     pub(crate) fn heard(self) -> impl Iterator<Item = &'e Heartbeat> {
+        let is_over = move |heartbeat: &Heartbeat| {
+            self.released_at.is_some_and(|at| heartbeat.heard_at <= at)
+                && heartbeat.live_lease(self.now).is_none()
+        };
         self.evidence
             .iter()
             .filter_map(|evidence| match &evidence.signal {
                 Signal::Lease(heartbeat) => Some(heartbeat),
                 _ => None,
             })
+            .filter(move |heartbeat| !is_over(heartbeat))
     }
 }
 

@@ -38,11 +38,13 @@ pub enum Stage {
     BusyRefuted,
     /// Its worker process has outlived its job for long.
     Wedged,
+    /// This guard, or another, deregistered it to let it go, and the drain has settled: the second look.
+    Drained,
 }
 
 impl Stage {
     /// Every stage.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Launching,
         Self::NeverRegistered,
         Self::Unconfirmed,
@@ -52,6 +54,7 @@ impl Stage {
         Self::Lost,
         Self::BusyRefuted,
         Self::Wedged,
+        Self::Drained,
     ];
 
     /// Its name in JSON and in explanations.
@@ -67,16 +70,18 @@ impl Stage {
             Self::Lost => "lost",
             Self::BusyRefuted => "busy_refuted",
             Self::Wedged => "wedged",
+            Self::Drained => "drained",
         }
     }
 
-    /// On what grounds a runner in this stage may go, if it may at all.
+    /// On what grounds a runner in this stage may go, if it may at all. One that is drained goes on the
+    /// grounds of its first look.
     #[must_use]
     pub fn basis(self) -> Option<Basis> {
         match self {
             Self::Launching | Self::Unconfirmed | Self::Unreadable => None,
             Self::NeverRegistered => Some(Basis::NeverRegistered),
-            Self::Serving => Some(Basis::Vacant),
+            Self::Serving | Self::Drained => Some(Basis::Vacant),
             Self::Departed => Some(Basis::Departed),
             Self::Lost => Some(Basis::Lost),
             Self::BusyRefuted => Some(Basis::BusyRefuted),
@@ -121,6 +126,9 @@ struct Situation {
     busy_refuted: bool,
     /// A worker process has outlived its job for `stale_busy_after`, while the jobs were clear.
     wedged: bool,
+    /// At the second look of a drain that deregistered it: `Lost` or `Wedged` where the first look found it
+    /// so and its host still says so, else `Drained`.
+    drained: Option<Stage>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,10 +159,14 @@ impl Situation {
                 absent && met_in_time_never_seen && self.overdue_twice && self.scope_is_ours,
                 Stage::NeverRegistered,
             ),
+            // What the drain rests on still lets it go by what that asks.
+            (self.drained == Some(Stage::Lost), Stage::Lost),
+            (self.drained == Some(Stage::Wedged), Stage::Wedged),
             (
                 absent && !met_in_time_never_seen && self.absent_twice,
                 Stage::Departed,
             ),
+            (self.drained.is_some(), Stage::Drained),
             (maybe_absent, Stage::Unconfirmed),
             (self.lost, Stage::Lost),
             (self.busy_refuted, Stage::BusyRefuted),
@@ -189,6 +201,14 @@ impl Situation {
             RegistrationSeen::Registered { .. } => (Registered::Present, true),
         };
         let long = policy.stale_busy_after;
+        let wedged =
+            wedged_since(seen, memory, now, policy).is_some_and(|since| age(now, since) >= long);
+        let drain = seen.drained.filter(|_| seen.was_deregistered());
+        let drained = drain.map(|drain| match drain.basis {
+            Basis::Lost if is_silent(seen, memory, now, policy) => Stage::Lost,
+            Basis::Wedged if wedged => Stage::Wedged,
+            _ => Stage::Drained,
+        });
         Self {
             registration,
             before_deadline: now < deadline,
@@ -201,8 +221,8 @@ impl Situation {
             lost: is_lost(seen, memory, now, policy),
             busy_refuted: busy_refuted_since(seen, memory, now, policy)
                 .is_some_and(|since| age(now, since) >= long),
-            wedged: wedged_since(seen, memory, now, policy)
-                .is_some_and(|since| age(now, since) >= long),
+            wedged,
+            drained,
         }
     }
 }
@@ -219,11 +239,16 @@ pub(crate) fn stage_of(
 }
 
 fn is_lost(seen: &Seen<'_>, memory: &Memory, now: Instant, policy: &Policy) -> bool {
+    is_silent(seen, memory, now, policy)
+        && Run::has_lasted(memory.offline(), now, policy.lost_after)
+}
+
+/// Whether nothing is heard of it from its host.
+fn is_silent(seen: &Seen<'_>, memory: &Memory, now: Instant, policy: &Policy) -> bool {
     let live = memory.lease_until().is_some_and(|until| now < until);
     let heard_lately = |at| age(now, at) < policy.beacon_ttl;
     let alive = seen.beacons.alive || memory.beacon_heard_at().is_some_and(heard_lately);
-    let silent = !seen.beacons.unreadable && !live && !alive;
-    silent && Run::has_lasted(memory.offline(), now, policy.lost_after)
+    !seen.beacons.unreadable && !live && !alive
 }
 
 /// Since when the flag has said *busy* against a complete and clear view of the jobs and a live
@@ -298,6 +323,7 @@ mod tests {
         lost: false,
         busy_refuted: false,
         wedged: false,
+        drained: None,
     };
     const PHANTOM: Situation = Situation {
         registration: Registered::Absent,
@@ -449,6 +475,45 @@ mod tests {
                 Stage::Departed,
             ),
             (GONE, Stage::Departed),
+            // What let it go at the first look is asked for at the second.
+            (
+                Situation {
+                    drained: Some(Stage::Lost),
+                    ..GONE
+                },
+                Stage::Lost,
+            ),
+            (
+                Situation {
+                    drained: Some(Stage::Wedged),
+                    registration: unconfirmed,
+                    ..GONE
+                },
+                Stage::Wedged,
+            ),
+            (
+                Situation {
+                    drained: Some(Stage::Drained),
+                    absent_twice: false,
+                    ..GONE
+                },
+                Stage::Drained,
+            ),
+            (
+                Situation {
+                    drained: Some(Stage::Drained),
+                    registration: unconfirmed,
+                    ..GONE
+                },
+                Stage::Drained,
+            ),
+            (
+                Situation {
+                    drained: Some(Stage::Drained),
+                    ..GONE
+                },
+                Stage::Departed,
+            ),
             (
                 Situation {
                     scope_is_ours: false,
@@ -485,8 +550,18 @@ mod tests {
             Registered::Present,
         ];
         for registration in registrations {
-            for bits in 0..1_u32 << 10 {
+            for bits in 0..1_u32 << 12 {
                 let bit = |n: u32| bits >> n & 1 == 1;
+                let drained = match (bit(10), bit(11)) {
+                    // The runner is absent at such a look: what reads the situation sees to it.
+                    _ if matches!(registration, Registered::Present | Registered::Unreadable) => {
+                        None
+                    }
+                    (false, false) => None,
+                    (true, false) => Some(Stage::Lost),
+                    (false, true) => Some(Stage::Wedged),
+                    (true, true) => Some(Stage::Drained),
+                };
                 let cell = Situation {
                     registration,
                     before_deadline: bit(0),
@@ -499,6 +574,7 @@ mod tests {
                     lost: bit(7),
                     busy_refuted: bit(8),
                     wedged: bit(9),
+                    drained,
                 };
                 let stage = cell.stage();
                 let absent = registration == Registered::Absent;
@@ -523,6 +599,8 @@ mod tests {
                     Stage::Departed => {
                         absent && cell.absent_twice && (cell.ever_seen || cell.met_too_late)
                     }
+                    Stage::Drained => !present && cell.drained.is_some(),
+                    Stage::Lost | Stage::Wedged if !present => cell.drained == Some(stage),
                     Stage::Lost => present && cell.lost,
                     Stage::BusyRefuted => present && cell.busy_refuted,
                     Stage::Wedged => present && cell.wedged,

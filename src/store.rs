@@ -5,6 +5,7 @@
 
 use crate::runner::{RunnerName, Scope};
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 use thiserror::Error;
@@ -20,6 +21,13 @@ pub enum Kind {
     Shadow,
     /// What is remembered of a whole scope: its listing, and whether it is ours.
     Fleet,
+    /// What the beacon on one runner's host last reported. The beacon alone writes it.
+    Heartbeat,
+    /// The fence of one runner, by which a guard announces that it is to go, and a starting job takes
+    /// it back.
+    Fence,
+    /// What operators released of one runner, and why.
+    Releases,
 }
 
 impl Kind {
@@ -30,11 +38,15 @@ impl Kind {
             Self::Memory => "memory",
             Self::Shadow => "shadow",
             Self::Fleet => "fleet",
+            Self::Heartbeat => "heartbeat",
+            Self::Fence => "fence",
+            Self::Releases => "releases",
         }
     }
 }
 
-/// What a record is about: a runner, or a whole scope, of one GitHub.
+/// What a record is about: a runner, or a whole scope, of one GitHub. GitHub tells scopes apart without regard
+/// to case, and so do keys.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     api: Arc<str>,
@@ -50,7 +62,7 @@ impl Key {
     pub fn of_runner(api: Arc<str>, scope: Scope, kind: Kind, name: RunnerName) -> Self {
         Self {
             api,
-            scope,
+            scope: scope.in_lower_case(),
             kind,
             runner: Some(name),
         }
@@ -61,7 +73,7 @@ impl Key {
     pub fn of_scope(api: Arc<str>, scope: Scope, kind: Kind) -> Self {
         Self {
             api,
-            scope,
+            scope: scope.in_lower_case(),
             kind,
             runner: None,
         }
@@ -73,7 +85,7 @@ impl Key {
         &self.api
     }
 
-    /// The scope it is about.
+    /// The scope it is about, in lower case.
     #[must_use]
     pub fn scope(&self) -> &Scope {
         &self.scope
@@ -114,6 +126,9 @@ pub struct Record {
     pub version: Version,
     /// What was written.
     pub value: String,
+    /// How long ago it was written, by one clock for all who write and read: the store's. Negative where
+    /// that clock was set back. The age of a heartbeat hangs on it: a beacon that died must not seem alive.
+    pub age: TimeDelta,
 }
 
 /// What became of a swap.
@@ -134,6 +149,7 @@ pub enum Swap {
 /// - Of several swaps that expect the same version, one is done at the most.
 /// - An error from `swap` means that nobody knows whether it was done.
 /// - It gives back what was written, to the byte, or an error. It never makes up a record.
+/// - A record's age is reckoned by one clock, whoever writes and reads, and is never less than it is.
 #[cfg_attr(feature = "testing", mockall::automock)]
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync {

@@ -34,7 +34,8 @@ pub(crate) fn assess(look: &Look<'_>) -> Vacancy {
         ..
     } = *look;
     let kept = policy.kept_since(now);
-    let is_vacant = seen.registration.is_readable()
+    // What the guard deregistered is absent, whatever the listing beside it is worth.
+    let is_vacant = (seen.registration.is_readable() || seen.was_deregistered())
         && !look.holds(&BusyFlag)
         && !look.holds(&Jobs)
         && !look.holds(&Lease)
@@ -61,7 +62,7 @@ pub(crate) fn assess(look: &Look<'_>) -> Vacancy {
     let start = run
         .map_or(now, |run| run.since)
         .min(attested.unwrap_or(now));
-    let could_be_since = latest(Some(start), occupied_at);
+    let could_be_since = latest(Some(start), latest(occupied_at, memory.counts_from()));
     Vacancy {
         since: could_be_since.filter(|_| is_vacant),
         could_be_since,

@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic)] // a test that cannot go on stops
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use futures::future::join_all;
 use rusqlite::Connection;
 use scale_in_guard::{
@@ -13,7 +14,7 @@ use scale_in_guard::{
     testing::conformance,
 };
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     env, fs,
     future::{Future, poll_fn},
     io::{BufRead, BufReader},
@@ -21,10 +22,11 @@ use std::{
     pin::{Pin, pin},
     process::{Child, Command, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::Poll,
+    time::Instant,
 };
 use tempfile::TempDir;
 
@@ -153,6 +155,8 @@ enum Fault {
     RepeatsVersions,
     FailsOnLargeValues,
     ScansByRunnerOnly,
+    NeverAges,
+    AgesFromTheFirstWriting,
 }
 
 /// A store in memory that breaks one promise.
@@ -160,6 +164,7 @@ enum Fault {
 struct Broken {
     fault: Fault,
     inner: MemoryStore,
+    born: Mutex<HashMap<Key, Instant>>,
 }
 
 impl Broken {
@@ -207,6 +212,24 @@ impl Store for Broken {
             Fault::RepeatsVersions => {
                 for record in records.iter_mut().flatten() {
                     record.version.0 %= 3;
+                }
+            }
+            Fault::NeverAges => {
+                for record in records.iter_mut().flatten() {
+                    record.age = TimeDelta::zero();
+                }
+            }
+            Fault::AgesFromTheFirstWriting => {
+                for (record, key) in records.iter_mut().zip(&keys) {
+                    let born = *self
+                        .born
+                        .lock()
+                        .expect("no panic")
+                        .entry(key.clone())
+                        .or_insert_with(Instant::now);
+                    if let Some(record) = record {
+                        record.age = TimeDelta::from_std(born.elapsed()).expect("a short time");
+                    }
                 }
             }
             _ => {}
@@ -318,10 +341,13 @@ async fn the_suite_notices_every_broken_promise() {
         (Fault::TrimsValues, "to the byte"),
         (Fault::RepeatsVersions, "a version never comes twice"),
         (Fault::FailsOnLargeValues, "an item is 400 KB at the most"),
+        (Fault::NeverAges, "the age of a record grows"),
+        (Fault::AgesFromTheFirstWriting, "is new again"),
     ] {
         let suite = tokio::spawn(conformance::store(async move || Broken {
             fault,
             inner: MemoryStore::new(),
+            born: Mutex::default(),
         }));
         let failed = suite.await.expect_err(&format!("{fault:?} must not pass"));
         let panic = failed.into_panic();
@@ -665,13 +691,28 @@ async fn what_a_later_version_wrote_is_left_alone() {
     let (_folder, file) = full_file().await;
     let later = Connection::open(&file).expect("a database");
     later
-        .pragma_update(None, "user_version", 2)
+        .pragma_update(None, "user_version", 3)
         .expect("a newer format");
     drop(later);
     let before = fs::read(&file).expect("a file");
-    assert_unusable(SqliteStore::open(&file), "its format is 2");
+    assert_unusable(SqliteStore::open(&file), "its format is 3");
     assert_eq!(fs::read(&file).expect("a file"), before);
     assert_eq!(beside(&file, "corrupt"), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_format_is_brought_to_this_one() {
+    let (_folder, file) = full_file().await;
+    let old = Connection::open(&file).expect("a database");
+    old.execute_batch("UPDATE record SET written_at = unixepoch() - 60; PRAGMA user_version = 1;")
+        .expect("as the first format had it");
+    drop(old);
+    for _ in 0..2 {
+        let store = open(&file);
+        let record = read(&store, "r-1").await.expect("it is kept");
+        let age = record.age.num_seconds();
+        assert!((60..120).contains(&age), "{age}");
+    }
 }
 
 #[tokio::test]
@@ -748,7 +789,8 @@ async fn what_nobody_writes_for_30_days_is_pruned() {
     let old = write(&store, "old", "kept").await;
     write(&store, "younger", "kept").await;
     let clock = Connection::open(&file).expect("a database");
-    let age = "UPDATE record SET written_at = unixepoch() - 24 * 60 * 60 * ?1 WHERE runner = ?2";
+    let age =
+        "UPDATE record SET written_at = 1000 * (unixepoch() - 24 * 60 * 60 * ?1) WHERE runner = ?2";
     clock.execute(age, (31, "old")).expect("an old record");
     clock.execute(age, (29, "younger")).expect("a younger one");
     drop(clock);

@@ -42,6 +42,7 @@ impl Recalled {
                 value,
                 version,
                 lost,
+                ..
             }) => Self {
                 memory: Arc::new(value),
                 version,

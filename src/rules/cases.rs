@@ -3,10 +3,12 @@
 
 use super::Finding;
 use crate::{
+    decision::Basis,
     engine::Engine,
     evidence::{
         Evidence, Failure, Job, JobStatus, JobsView, Registration, Signal, Status, Witness,
     },
+    fence::{Deregistration, Drain, Fence, FenceSeen, Incarnation, Nonce},
     fleet::FleetReport,
     hold::HoldCode,
     lease::{Heartbeat, HostJob, Report},
@@ -174,6 +176,11 @@ impl Case {
             Stage::Wedged => case.looks((0..=3600).step_by(600), |t| {
                 [busy(t), no_jobs(t), heard(worker_after_its_job(t), t)]
             }),
+            Stage::Drained => {
+                let case = case.look(0, [online(0), no_jobs(0)]);
+                let drained = drained(Basis::Vacant, Deregistration::Done, 300);
+                case.look(390, [absent(390), no_jobs(390), drained])
+            }
         }
     }
 
@@ -181,6 +188,34 @@ impl Case {
     pub(crate) fn assert(&self, rule: &str, stage: Stage, found: Found, row: &str) {
         assert_eq!(self.judged(rule), (stage, found), "{row}: {self:#?}");
     }
+}
+
+/// A fence as it was read at the second look of its drain, whose last step was written at this second.
+pub(crate) fn drained(basis: Basis, deregistration: Deregistration, written: i64) -> Evidence {
+    let nonce = Nonce::new("one");
+    let drain = Drain {
+        nonce: nonce.clone(),
+        basis,
+        of: Incarnation::default(),
+        deregistration,
+    };
+    let fence = Fence::default().drain(0, drain, TimeDelta::zero());
+    fenced(fence.unwrap(), written, Some(nonce), written + 90)
+}
+
+/// A fence as it was read.
+pub(crate) fn fenced(
+    fence: Fence,
+    written: i64,
+    second_look_of: Option<Nonce>,
+    read: i64,
+) -> Evidence {
+    let seen = FenceSeen {
+        fence,
+        written_at: at(written),
+        second_look_of,
+    };
+    Evidence::new("fence", at(read), Signal::Fence(seen))
 }
 
 fn registered(busy: bool, status: Status, asked: i64) -> Evidence {

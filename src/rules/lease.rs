@@ -45,7 +45,7 @@ impl Rule for Lease {
             Some(first) => heard.fold(first, Finding::stricter),
             // It was heard once: its record is lost.
             None => memory
-                .beacon_heard_at()
+                .beacon_missed_since()
                 .and_then(|heard_at| silence(heard_at, memory.job_left(), look))
                 .unwrap_or(Finding::Abstain),
         }

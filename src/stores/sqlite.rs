@@ -14,10 +14,12 @@ use self::{
     place::Place,
 };
 use crate::{
+    clock::{Clock, SystemClock},
     runner::{RunnerName, Scope},
     store::{Key, Kind, Record, Store, StoreError, Swap, Version},
 };
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use rusqlite::{
     Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params, types::Type,
 };
@@ -27,7 +29,7 @@ use std::{path::Path, sync::Arc};
 const APPLICATION: i32 = 0x5349_4775;
 
 /// `user_version`: the format of the tables. A larger one was written by a later version of this crate.
-const FORMAT: i32 = 1;
+const FORMAT: i32 = 2;
 
 /// Versions come from one counter of the file, so that none comes twice under a key, also not after its
 /// record was pruned. A new file starts its counter at random: whoever still holds a version of a file
@@ -40,26 +42,29 @@ const TABLES: &str = "
         runner TEXT NOT NULL, -- empty, which no runner's name is: the whole scope
         version INTEGER NOT NULL,
         value TEXT NOT NULL,
-        written_at INTEGER NOT NULL, -- for pruning alone
+        written_at INTEGER NOT NULL, -- in milliseconds since 1970; until format 1 in seconds
         PRIMARY KEY (api, scope, kind, runner)
     ) STRICT;
     CREATE TABLE counter (last INTEGER NOT NULL) STRICT;
     INSERT INTO counter VALUES (abs(random() >> 2));
 ";
 
-const READ: &str = "SELECT version, value FROM record
+/// What turns a file of format 1 into one of this format.
+const SINCE_FORMAT_1: &str = "UPDATE record SET written_at = written_at * 1000";
+
+const READ: &str = "SELECT version, value, written_at FROM record
     WHERE api = ?1 AND scope = ?2 AND kind = ?3 AND runner = ?4";
-const SCAN: &str = "SELECT version, value, runner FROM record
+const SCAN: &str = "SELECT version, value, written_at, runner FROM record
     WHERE api = ?1 AND scope = ?2 AND kind = ?3 ORDER BY runner";
 const COUNT: &str = "UPDATE counter SET last = last + 1 RETURNING last";
 const WRITE: &str = "INSERT OR REPLACE INTO record
-    (api, scope, kind, runner, version, value, written_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, unixepoch())";
+    (api, scope, kind, runner, version, value, written_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 /// What nobody wrote for 30 days is of a runner long gone. The guard writes the records of a runner that
 /// it looks at every few minutes, and no window lasts longer than hours. A record pruned too early (a
 /// clock that leapt) is no danger: its windows begin anew.
 const PRUNE: &str = "DELETE FROM record
-    WHERE runner <> '' AND written_at < unixepoch() - 30 * 24 * 60 * 60";
+    WHERE runner <> '' AND written_at < ?1 - 30 * 24 * 60 * 60 * 1000";
 
 /// How many writings there are from one pruning, which reads the whole table, to the next.
 const PRUNE_EVERY: i64 = 256;
@@ -80,6 +85,7 @@ const PRUNE_EVERY: i64 = 256;
 pub struct SqliteStore {
     file: Arc<Watched>,
     swaps: Arc<Swaps>,
+    clock: Arc<dyn Clock>,
     created: bool,
 }
 
@@ -100,8 +106,21 @@ impl SqliteStore {
         Ok(Self {
             file,
             swaps,
+            clock: Arc::new(SystemClock),
             created,
         })
+    }
+
+    /// The same store, with another clock for the age of its records: that of all who share the file, which
+    /// by default is this machine's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    fn now(&self) -> Millis {
+        Millis(self.clock.now().timestamp_millis())
     }
 
     /// Whether there was no file at all when it was opened: the first use, or a wrong path.
@@ -129,8 +148,8 @@ impl Store for SqliteStore {
     }
 
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StoreError> {
-        let keys = keys.to_vec();
-        self.run("reading records", move |file| read(file, &keys))
+        let (keys, now) = (keys.to_vec(), self.now());
+        self.run("reading records", move |file| read(file, &keys, now))
             .await
     }
 
@@ -140,9 +159,9 @@ impl Store for SqliteStore {
         scope: &Scope,
         kind: Kind,
     ) -> Result<Vec<(Key, Record)>, StoreError> {
-        let (api, scope) = (Arc::from(api), scope.clone());
+        let (of_scope, now) = (Key::of_scope(api.into(), scope.clone(), kind), self.now());
         self.run("listing the records of a scope", move |file| {
-            scan(file, &api, &scope, kind)
+            scan(file, &of_scope, now)
         })
         .await
     }
@@ -158,44 +177,52 @@ impl Store for SqliteStore {
             key,
             expected,
             value,
+            at: self.now(),
         };
         self.swaps.swap(asked).await
     }
 }
 
-/// Reads in one transaction, so that all the records are of one moment.
-fn read(file: &mut Connection, keys: &[Key]) -> rusqlite::Result<Vec<Option<Record>>> {
+/// An instant, in milliseconds since 1970.
+#[derive(Debug, Clone, Copy)]
+struct Millis(i64);
+
+/// Reads in one transaction, so that all the records are of one moment. `now` was before it: a record that
+/// was written in between is as old as nothing, or a little younger.
+fn read(file: &mut Connection, keys: &[Key], now: Millis) -> rusqlite::Result<Vec<Option<Record>>> {
     let moment = file.transaction()?;
     let mut statement = moment.prepare_cached(READ)?;
     keys.iter()
         .map(|key| {
             let (scope, runner) = (key.scope().to_string(), runner_column(key));
             let columns = (key.api(), scope, key.kind().as_str(), runner);
-            statement.query_row(columns, record).optional()
+            statement
+                .query_row(columns, |row| record(row, now))
+                .optional()
         })
         .collect()
 }
 
 fn scan(
     file: &mut Connection,
-    api: &Arc<str>,
-    scope: &Scope,
-    kind: Kind,
+    of_scope: &Key,
+    now: Millis,
 ) -> rusqlite::Result<Vec<(Key, Record)>> {
     let mut statement = file.prepare_cached(SCAN)?;
-    let columns = (&**api, scope.to_string(), kind.as_str());
+    let kind = of_scope.kind();
+    let columns = (of_scope.api(), of_scope.scope().to_string(), kind.as_str());
     let rows = statement.query_map(columns, |row| {
-        let runner: String = row.get(2)?;
-        let (api, scope) = (Arc::clone(api), scope.clone());
+        let runner: String = row.get(3)?;
         let key = if runner.is_empty() {
-            Key::of_scope(api, scope, kind)
+            of_scope.clone()
         } else {
             let name = RunnerName::new(&runner).map_err(|no_name| {
-                rusqlite::Error::FromSqlConversionFailure(2, Type::Text, Box::new(no_name))
+                rusqlite::Error::FromSqlConversionFailure(3, Type::Text, Box::new(no_name))
             })?;
+            let (api, scope) = (of_scope.api().into(), of_scope.scope().clone());
             Key::of_runner(api, scope, kind, name)
         };
-        Ok((key, record(row)?))
+        Ok((key, record(row, now)?))
     })?;
     rows.collect()
 }
@@ -227,10 +254,11 @@ fn swap(alone: &Transaction<'_>, asked: &Asked) -> rusqlite::Result<Swap> {
     let (number, new) = alone
         .prepare_cached(COUNT)?
         .query_row((), |row| Ok((row.get::<_, i64>(0)?, version(row)?)))?;
-    let columns = params![key.api(), scope, kind, runner, number, asked.value];
+    let Millis(at) = asked.at;
+    let columns = params![key.api(), scope, kind, runner, number, asked.value, at];
     alone.prepare_cached(WRITE)?.execute(columns)?;
     if number % PRUNE_EVERY == 0 {
-        alone.execute(PRUNE, ())?;
+        alone.execute(PRUNE, [at])?;
     }
     Ok(Swap::Done(new))
 }
@@ -247,11 +275,13 @@ fn version(row: &Row<'_>) -> rusqlite::Result<Version> {
     Ok(Version(unsigned))
 }
 
-/// A version and a value in the first two columns.
-fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+/// A version, a value and when it was written in the first three columns.
+fn record(row: &Row<'_>, now: Millis) -> rusqlite::Result<Record> {
+    let written_at: i64 = row.get(2)?;
     Ok(Record {
         version: version(row)?,
         value: row.get(1)?,
+        age: TimeDelta::milliseconds(now.0.saturating_sub(written_at)),
     })
 }
 
@@ -276,6 +306,7 @@ mod tests {
             key: key(name),
             expected: None,
             value: value.to_owned(),
+            at: Millis(0),
         }
     }
 
@@ -297,7 +328,7 @@ mod tests {
             "{full:?}"
         );
         let kept = file.run("reading", |open| {
-            read(open, &["r-1", "r-2", "r-3"].map(key))
+            read(open, &["r-1", "r-2", "r-3"].map(key), Millis(0))
         });
         let kept: Vec<_> = kept
             .unwrap()

@@ -4,7 +4,7 @@
 //! Nobody waits for others to come. A swap that is alone is committed at once, and those that are asked for
 //! meanwhile are the next batch.
 
-use super::{loss::Watched, swap_all};
+use super::{Millis, loss::Watched, swap_all};
 use crate::store::{Key, StoreError, Swap, Version};
 use std::{
     error::Error as StdError,
@@ -24,6 +24,7 @@ pub(super) struct Asked {
     pub(super) key: Key,
     pub(super) expected: Option<Version>,
     pub(super) value: String,
+    pub(super) at: Millis,
 }
 
 type Caller = oneshot::Sender<Result<Swap, StoreError>>;
@@ -180,7 +181,9 @@ mod tests {
     }
 
     fn value(swaps: &Swaps, name: &str) -> Option<String> {
-        let records = swaps.file.run("reading", |file| read(file, &[key(name)]));
+        let records = swaps
+            .file
+            .run("reading", |file| read(file, &[key(name)], Millis(0)));
         let found = records.unwrap().into_iter().flatten().next();
         found.map(|record| record.value)
     }

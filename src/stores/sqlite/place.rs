@@ -1,7 +1,7 @@
 //! Where the file is: finding it, making it, opening it, and moving it aside.
 
 use super::{
-    APPLICATION, FORMAT, TABLES,
+    APPLICATION, FORMAT, SINCE_FORMAT_1, TABLES,
     loss::{Files, State, is_damage},
 };
 use crate::{
@@ -169,7 +169,7 @@ impl Place {
         )?;
         connection.busy_timeout(PATIENCE)?;
         keep_log(&connection, true)?;
-        let is_empty = is_empty(&connection)?;
+        let format = format(&connection)?;
         if connection.is_readonly(rusqlite::MAIN_DB)? {
             return Err(Unfit::ReadOnly);
         }
@@ -179,13 +179,16 @@ impl Place {
         // wait at the same time share.
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        if is_empty {
+        if format.is_none() {
             begin(&mut connection)?;
         } else {
             check(&connection)?;
         }
+        if format.is_some_and(|known| known < FORMAT) {
+            update(&mut connection)?;
+        }
         keep_log(&connection, false)?;
-        Ok((connection, is_empty))
+        Ok((connection, format.is_none()))
     }
 
     /// Moves these of its files to a name of their own, the main one first: a log without its file does no
@@ -259,15 +262,15 @@ pub(super) fn keep_log(connection: &Connection, keep: bool) -> rusqlite::Result<
     Ok(())
 }
 
-/// Whether nothing is in it yet; otherwise it must be ours. Nothing is written before this is known.
-fn is_empty(connection: &Connection) -> Result<bool, Unfit> {
+/// Its format, or that nothing is in it yet; otherwise it must be ours. Nothing is written before this is known.
+fn format(connection: &Connection) -> Result<Option<i32>, Unfit> {
     let number = |sql| connection.query_row(sql, (), |row| row.get::<_, i32>(0));
     let application = number("PRAGMA application_id")?;
     let format = number("PRAGMA user_version")?;
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
     match (application, format, tables) {
-        (0, 0, 0) => Ok(true),
-        (APPLICATION, FORMAT, _) => Ok(false),
+        (0, 0, 0) => Ok(None),
+        (APPLICATION, known @ 1..=FORMAT, _) => Ok(Some(known)),
         (APPLICATION, newer, _) if newer > FORMAT => Err(Unfit::Newer(newer)),
         _ => Err(Unfit::Foreign),
     }
@@ -280,6 +283,17 @@ fn begin(connection: &mut Connection) -> rusqlite::Result<()> {
     tables.pragma_update(None, "application_id", APPLICATION)?;
     tables.pragma_update(None, "user_version", FORMAT)?;
     tables.commit()
+}
+
+/// Brings a file of an earlier format to this one: whole, or not at all.
+fn update(connection: &mut Connection) -> rusqlite::Result<()> {
+    let alone = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let known: i32 = alone.query_row("PRAGMA user_version", (), |row| row.get(0))?;
+    if known == 1 {
+        alone.execute_batch(SINCE_FORMAT_1)?;
+        alone.pragma_update(None, "user_version", FORMAT)?;
+    }
+    alone.commit()
 }
 
 /// Reads through the whole file once, so that damage is met now and not in the middle of a sweep.

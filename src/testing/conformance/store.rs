@@ -4,7 +4,8 @@ use crate::{
     runner::{RunnerName, Scope},
     store::{Key, Kind, Record, Store, Swap, Version},
 };
-use std::{collections::HashSet, fmt::Display, sync::Arc};
+use chrono::TimeDelta;
+use std::{collections::HashSet, fmt::Display, sync::Arc, time::Duration};
 use tokio::{sync::Barrier, task::JoinSet};
 
 const API: &str = "api.github.com";
@@ -39,6 +40,7 @@ pub async fn store<S: Store + 'static>(make: impl AsyncFn() -> S) {
     tells_keys_apart(&make().await).await;
     gives_back_to_the_byte(&make().await).await;
     scans_a_scope_and_nothing_else(&make().await).await;
+    records_grow_older(&make().await).await;
     one_of_many_wins(Arc::new(make().await)).await;
     loses_no_update(Arc::new(make().await)).await;
 }
@@ -104,7 +106,7 @@ async fn swaps_what_it_expects(store: &(impl Store + 'static)) {
     let first = first.expect("a swap that expects no record is done where there is none");
     let was_read = |version, value: &str| {
         let value = value.to_owned();
-        [Some(Record { version, value })]
+        [Some(ageless(version, value))]
     };
     let keys = std::slice::from_ref(&key);
     assert_eq!(
@@ -161,10 +163,7 @@ async fn refuses_what_it_does_not_expect(store: &impl Store) {
     );
     let records = read(store, &[key, missing]).await;
     let value = "second".to_owned();
-    let kept = Record {
-        version: present,
-        value,
-    };
+    let kept = ageless(present, value);
     assert_eq!(
         records,
         [Some(kept), None],
@@ -245,7 +244,7 @@ async fn scans_a_scope_and_nothing_else(store: &impl Store) {
     for (number, key) in keys.into_iter().enumerate() {
         let value = format!("record {number}");
         let version = write(store, &key, &value).await;
-        written.push((key, Record { version, value }));
+        written.push((key, ageless(version, value)));
     }
     let places: HashSet<_> = written.iter().map(|(key, _)| place_of(key)).collect();
     for place in &places {
@@ -253,8 +252,7 @@ async fn scans_a_scope_and_nothing_else(store: &impl Store) {
         let mut expected = written.clone();
         expected.retain(|(key, _)| place_of(key) == *place);
         expected.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let found = store.scan(api, scope, *kind).await;
-        let mut found = found.expect("a scan gives what is there, or an error; it met an error");
+        let mut found = scan(store, api, &scope.to_string(), *kind).await;
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
         assert_eq!(
             found, expected,
@@ -280,6 +278,46 @@ async fn scans_a_scope_and_nothing_else(store: &impl Store) {
     }
 }
 
+/// A beacon that died must not seem alive: the age of its heartbeat grows, from nothing, until it is written
+/// anew.
+async fn records_grow_older(store: &impl Store) {
+    let (key, untouched) = (memory_of("r-1"), memory_of("r-2"));
+    let age_of = async |key: &Key| {
+        let records = read_with_age(store, std::slice::from_ref(key)).await;
+        let record = records.into_iter().flatten().next();
+        record.map_or(TimeDelta::MIN, |record| record.age)
+    };
+    let began = tokio::time::Instant::now();
+    write(store, &key, "first").await;
+    write(store, &untouched, "first").await;
+    // As long as it takes for the store's clock to move: some count in whole seconds.
+    let limit = Duration::from_secs(5);
+    while age_of(&key).await < TimeDelta::milliseconds(2) && began.elapsed() < limit {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let grown = age_of(&key).await;
+    let longest = began.elapsed() + Duration::from_secs(1);
+    assert!(
+        grown >= TimeDelta::milliseconds(2) && grown.to_std().is_ok_and(|grown| grown <= longest),
+        "the age of a record grows with the time since it was written; it is {grown} after {:?}",
+        began.elapsed()
+    );
+    write(store, &key, "first").await;
+    let (anew, other) = (age_of(&key).await, age_of(&untouched).await);
+    assert!(
+        anew < other,
+        "a record that is written anew, also with the same value, is new again, and no other is; \
+         it is {anew} old, and the other {other}"
+    );
+    let found = store.scan(API, &scope(SCOPE), Kind::Memory).await;
+    let mut found = worked(found, "a scan of ages").into_iter();
+    let scanned = found.find(|(found, _)| *found == untouched);
+    assert!(
+        scanned.is_some_and(|(_, record)| record.age >= other),
+        "a scan tells the age of a record as a read does"
+    );
+}
+
 async fn one_of_many_wins(store: Arc<impl Store + 'static>) {
     let key = memory_of("r-1");
     let mut expected = None;
@@ -297,7 +335,7 @@ async fn one_of_many_wins(store: Arc<impl Store + 'static>) {
         let ended = rivals.join_all().await;
         let winners: Vec<_> = ended
             .into_iter()
-            .filter_map(|(swap, value)| done(swap).map(|version| Record { version, value }))
+            .filter_map(|(swap, value)| done(swap).map(|version| ageless(version, value)))
             .collect();
         assert_eq!(
             winners.len(),
@@ -469,6 +507,15 @@ fn place_of(key: &Key) -> (&str, &Scope, Kind) {
     (key.api(), key.scope(), key.kind())
 }
 
+/// A record as the cases compare it: its age is a case of its own.
+fn ageless(version: Version, value: String) -> Record {
+    Record {
+        version,
+        value,
+        age: TimeDelta::zero(),
+    }
+}
+
 fn value_of(record: &Option<Record>) -> Option<&str> {
     record.as_ref().map(|record| record.value.as_str())
 }
@@ -490,18 +537,26 @@ fn worked<T, E: Display>(result: Result<T, E>, doing: impl Display) -> T {
     }
 }
 
-async fn read(store: &impl Store, keys: &[Key]) -> Vec<Option<Record>> {
+async fn read_with_age(store: &impl Store, keys: &[Key]) -> Vec<Option<Record>> {
     worked(
         store.read(keys).await,
         format_args!("a read of {} keys", keys.len()),
     )
 }
 
+async fn read(store: &impl Store, keys: &[Key]) -> Vec<Option<Record>> {
+    let records = read_with_age(store, keys).await.into_iter();
+    let ageless = |record: Record| ageless(record.version, record.value);
+    records.map(|record| record.map(ageless)).collect()
+}
+
 async fn scan(store: &impl Store, api: &str, of: &str, kind: Kind) -> Vec<(Key, Record)> {
-    worked(
+    let found = worked(
         store.scan(api, &scope(of), kind).await,
         format_args!("a scan of {of}"),
-    )
+    );
+    let ageless = |(key, record): (Key, Record)| (key, ageless(record.version, record.value));
+    found.into_iter().map(ageless).collect()
 }
 
 async fn swap(store: &impl Store, key: &Key, expected: Option<Version>, value: &str) -> Swap {

@@ -1,0 +1,438 @@
+//! The fence of one runner: the record by which a guard announces that the runner is to go, and which a
+//! starting job takes back. Pure: every store drives it with the same code.
+//!
+//! A record holds no instant. How long ago it was written is told by the store, by one clock for all who
+//! write and read ([`Record::age`](crate::store::Record::age)).
+
+use crate::{
+    decision::Basis,
+    policy::Policy,
+    runner::{Runner, RunnerId},
+    time::{Instant, Span, after, age},
+};
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+use std::{fmt, sync::Arc};
+use thiserror::Error;
+
+/// How long a drain stands in which nothing happens.
+pub const DRAIN_LAPSES: TimeDelta = TimeDelta::minutes(10);
+
+/// How long after a go could last a termination of which nothing was heard stands.
+pub const TERMINATING_LAPSES: TimeDelta = TimeDelta::seconds(60);
+
+/// The name of one drain: no other has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Nonce(Arc<str>);
+
+impl Nonce {
+    /// A nonce of this text, which must never have been one.
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// Which runner of a name it is about. Another number, or another launch, is another runner: no drain of the
+/// earlier one is about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Incarnation {
+    /// Its registration's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<RunnerId>,
+    /// When its instance was launched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub launched_at: Option<Instant>,
+}
+
+impl Incarnation {
+    /// What is known of a runner; `seen` is the number that its registration showed.
+    #[must_use]
+    pub fn of(runner: &Runner, seen: Option<RunnerId>) -> Self {
+        Self {
+            id: seen.or(runner.id),
+            launched_at: runner.launched_at,
+        }
+    }
+
+    fn differs(self, other: Self) -> bool {
+        let ids = self.id.zip(other.id);
+        let launches = self.launched_at.zip(other.launched_at);
+        ids.is_some_and(|(a, b)| a != b)
+            || launches.is_some_and(|(a, b)| age(a, b).abs() > crate::memory::SAME_LAUNCH)
+    }
+}
+
+/// How far deregistering has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deregistration {
+    /// The guard does not deregister.
+    NotWanted,
+    /// To be asked for. It may have been, and the answer was lost: asking again does no harm.
+    Due,
+    /// GitHub removed it, or knew it no more: no new job can come.
+    Done,
+    /// GitHub says that it has a job, which is what the basis of this drain refutes.
+    Refuted,
+}
+
+/// A runner that is to go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// Its name.
+    pub nonce: Nonce,
+    /// On what grounds the first look let it go.
+    pub basis: Basis,
+    /// Which runner.
+    #[serde(default)]
+    pub of: Incarnation,
+    /// How far deregistering has come.
+    pub deregistration: Deregistration,
+}
+
+/// Where a fence stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+#[non_exhaustive]
+pub enum State {
+    /// Nobody does anything.
+    #[default]
+    Free,
+    /// A starting job took it.
+    Taken {
+        /// The number of the beacon's report at that moment. A later report knows of the job.
+        sequence: u64,
+    },
+    /// The runner is to go, and whoever starts a job may take it back.
+    Draining(Drain),
+    /// Somebody has the right to call terminate.
+    Terminating {
+        /// The drain that led here.
+        drain: Drain,
+        /// How long the go could last from the writing of this, in seconds.
+        go_seconds: i64,
+    },
+}
+
+/// Why a step of a fence was refused. Nothing was written; ask again.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FenceRefused {
+    /// A starting job took the fence.
+    #[error("a job that started took the fence; ask again when it is over")]
+    Taken,
+    /// Another drain or termination of this runner is under way.
+    #[error("another one is letting this runner go; ask again in {}", Span(*.lapses_in))]
+    Outstanding {
+        /// When that lapses, if nothing more is heard of it.
+        lapses_in: TimeDelta,
+    },
+    /// The drain was given up, or lapsed, or another one took its place.
+    #[error("this drain is over: it lapsed, or was given up; begin anew")]
+    NotMine,
+    /// The runner has not been drained for long enough.
+    #[error("drained, and to be looked at again in {}", Span(*.settled_in))]
+    NotSettled {
+        /// When it will have been.
+        settled_in: TimeDelta,
+    },
+    /// The runner is to be deregistered first.
+    #[error("it is not deregistered yet")]
+    Registered,
+}
+
+/// What a fence means to one who meets it now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase<'f> {
+    /// Nobody is letting this runner go.
+    Open,
+    /// Somebody was, and nothing more was heard: this is over, and vacancy counts anew.
+    Lapsed(&'f Nonce),
+    /// Somebody drains it.
+    Draining {
+        /// The drain.
+        drain: &'f Drain,
+        /// When it lapses.
+        lapses_in: TimeDelta,
+    },
+    /// Somebody may be calling terminate.
+    Terminating {
+        /// When that lapses.
+        lapses_in: TimeDelta,
+    },
+}
+
+/// The fence of one runner. `Fence::default()` is that of one that nobody ever drained.
+///
+/// ```
+/// use chrono::TimeDelta;
+/// use scale_in_guard::{Basis, Policy, fence::{Deregistration, Drain, Fence, FenceRefused, Incarnation, Nonce}};
+///
+/// let (policy, just_now) = (Policy::default(), TimeDelta::zero());
+/// let drain = Drain {
+///     nonce: Nonce::new("one"),
+///     basis: Basis::Vacant,
+///     of: Incarnation::default(),
+///     deregistration: Deregistration::NotWanted,
+/// };
+/// let mark = drain.mark(0);
+/// let draining = Fence::default().drain(0, drain, just_now)?;
+/// // A job starts: the beacon takes the fence, and nobody terminates.
+/// let taken = draining.take(7);
+/// assert_eq!(taken.terminate(&mark, policy.settle, &policy), Err(FenceRefused::Taken));
+/// # Ok::<(), FenceRefused>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Fence {
+    /// How often a starting job, or an operator, took it.
+    epoch: u64,
+    #[serde(flatten)]
+    state: State,
+}
+
+/// What a step of a drain must find: its epoch and its nonce.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The fence's epoch when the drain began.
+    pub epoch: u64,
+    /// The drain's name.
+    pub nonce: Nonce,
+}
+
+impl Drain {
+    /// The mark of this drain, in a fence of this epoch.
+    #[must_use]
+    pub fn mark(&self, epoch: u64) -> Mark {
+        Mark {
+            epoch,
+            nonce: self.nonce.clone(),
+        }
+    }
+}
+
+impl Fence {
+    /// How often a starting job, or an operator, took it.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What it means to one who wants to know about `whom`, so long after it was written.
+    #[must_use]
+    pub fn phase(&self, whom: Incarnation, age: TimeDelta) -> Phase<'_> {
+        let (drain, lapses_in) = match &self.state {
+            State::Free | State::Taken { .. } => return Phase::Open,
+            State::Draining(drain) => (drain, DRAIN_LAPSES - age),
+            State::Terminating { drain, go_seconds } => {
+                let go = TimeDelta::try_seconds(*go_seconds).unwrap_or(DRAIN_LAPSES);
+                (drain, go.min(DRAIN_LAPSES) + TERMINATING_LAPSES - age)
+            }
+        };
+        match &self.state {
+            _ if drain.of.differs(whom) => Phase::Open,
+            _ if lapses_in <= TimeDelta::zero() => Phase::Lapsed(&drain.nonce),
+            State::Terminating { .. } => Phase::Terminating { lapses_in },
+            _ => Phase::Draining { drain, lapses_in },
+        }
+    }
+
+    /// A starting job takes it, from every state. `sequence` is that of the beacon's last report.
+    #[must_use]
+    pub fn take(&self, sequence: u64) -> Self {
+        Self {
+            epoch: self.epoch.saturating_add(1),
+            state: State::Taken { sequence },
+        }
+    }
+
+    /// Begins a drain. `epoch` is what was read *before* the evidence of the permit was asked for: a job that
+    /// took the fence since then is not known to that permit.
+    ///
+    /// # Errors
+    /// [`FenceRefused`] when a job took it since, or somebody else is letting the runner go.
+    pub fn drain(&self, epoch: u64, drain: Drain, age: TimeDelta) -> Result<Self, FenceRefused> {
+        self.begin(epoch, drain.of, age)?;
+        Ok(self.to(State::Draining(drain)))
+    }
+
+    /// Goes from nothing to terminating at once: without a drain, a job that starts meanwhile can take the
+    /// fence until here and no longer.
+    ///
+    /// # Errors
+    /// As [`drain`](Self::drain).
+    pub fn terminate_at_once(
+        &self,
+        epoch: u64,
+        drain: Drain,
+        age: TimeDelta,
+        policy: &Policy,
+    ) -> Result<Self, FenceRefused> {
+        self.begin(epoch, drain.of, age)?;
+        Ok(self.terminating(drain, policy))
+    }
+
+    /// Writes down how deregistering ended. The runner settles from here on.
+    ///
+    /// # Errors
+    /// [`FenceRefused`] when this drain is over.
+    pub fn deregistered(
+        &self,
+        mark: &Mark,
+        how: Deregistration,
+        age: TimeDelta,
+    ) -> Result<Self, FenceRefused> {
+        let mut drain = self.mine(mark, age)?.clone();
+        drain.deregistration = how;
+        Ok(self.to(State::Draining(drain)))
+    }
+
+    /// Goes from draining to terminating: this is what a job that started in between makes fail.
+    ///
+    /// # Errors
+    /// [`FenceRefused`] when a job took the fence, when this drain is over, or has not settled, or when the
+    /// runner is to be deregistered first.
+    pub fn terminate(
+        &self,
+        mark: &Mark,
+        age: TimeDelta,
+        policy: &Policy,
+    ) -> Result<Self, FenceRefused> {
+        let drain = self.mine(mark, age)?;
+        if age < policy.settle {
+            return Err(FenceRefused::NotSettled {
+                settled_in: policy.settle - age,
+            });
+        }
+        if drain.deregistration == Deregistration::Due {
+            return Err(FenceRefused::Registered);
+        }
+        Ok(self.terminating(drain.clone(), policy))
+    }
+
+    /// Ends this drain or termination, whatever became of it. Where it is over already, nothing changes.
+    #[must_use]
+    pub fn end(&self, mark: &Mark) -> Self {
+        match &self.state {
+            State::Draining(drain) | State::Terminating { drain, .. }
+                if drain.mark(self.epoch) == *mark =>
+            {
+                self.to(State::Free)
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// An operator ends whatever goes on: every permit and every go that is out is worth nothing any more.
+    #[must_use]
+    pub fn release(&self) -> Self {
+        Self {
+            epoch: self.epoch.saturating_add(1),
+            state: State::Free,
+        }
+    }
+
+    fn to(&self, state: State) -> Self {
+        Self {
+            epoch: self.epoch,
+            state,
+        }
+    }
+
+    fn terminating(&self, drain: Drain, policy: &Policy) -> Self {
+        self.to(State::Terminating {
+            drain,
+            go_seconds: policy.permit_ttl.num_seconds().saturating_add(1),
+        })
+    }
+
+    /// Whether something new may begin.
+    fn begin(&self, epoch: u64, whom: Incarnation, age: TimeDelta) -> Result<(), FenceRefused> {
+        if self.epoch != epoch {
+            return Err(FenceRefused::Taken);
+        }
+        match self.phase(whom, age) {
+            Phase::Open | Phase::Lapsed(_) => Ok(()),
+            Phase::Draining { lapses_in, .. } | Phase::Terminating { lapses_in } => {
+                Err(FenceRefused::Outstanding { lapses_in })
+            }
+        }
+    }
+
+    /// The drain of this mark, if it still stands.
+    fn mine(&self, mark: &Mark, age: TimeDelta) -> Result<&Drain, FenceRefused> {
+        match &self.state {
+            State::Taken { .. } => Err(FenceRefused::Taken),
+            State::Draining(drain) if self.epoch == mark.epoch && drain.nonce == mark.nonce => {
+                match age < DRAIN_LAPSES {
+                    true => Ok(drain),
+                    false => Err(FenceRefused::NotMine),
+                }
+            }
+            _ => Err(FenceRefused::NotMine),
+        }
+    }
+}
+
+/// What was read of a fence at one look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceSeen {
+    /// The fence.
+    pub fence: Fence,
+    /// When it was written, on our clock.
+    pub written_at: Instant,
+    /// The drain that this look is to end: the second look of that drain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_look_of: Option<Nonce>,
+}
+
+impl FenceSeen {
+    /// What it means at `now` to one who wants to know about `whom`.
+    #[must_use]
+    pub fn phase(&self, whom: Incarnation, now: Instant) -> Phase<'_> {
+        self.fence.phase(whom, age(now, self.written_at))
+    }
+
+    /// The drain that this look is the second one of, once it has settled.
+    pub(crate) fn second_look(
+        &self,
+        whom: Incarnation,
+        now: Instant,
+        policy: &Policy,
+    ) -> Option<&Drain> {
+        let settled = after(self.written_at, policy.settle) <= now;
+        match self.phase(whom, now) {
+            Phase::Draining { drain, .. } if settled => {
+                (self.second_look_of.as_ref() == Some(&drain.nonce)).then_some(drain)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for FenceSeen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.fence.state() {
+            State::Free => f.write_str("free"),
+            State::Taken { .. } => f.write_str("taken by a job that started"),
+            State::Draining(drain) => {
+                write!(f, "draining ({}), ", drain.basis)?;
+                f.write_str(match drain.deregistration {
+                    Deregistration::NotWanted => "left registered",
+                    Deregistration::Due => "to be deregistered",
+                    Deregistration::Done => "deregistered",
+                    Deregistration::Refuted => "GitHub keeps it registered",
+                })
+            }
+            State::Terminating { drain, .. } => write!(f, "terminating ({})", drain.basis),
+        }
+    }
+}
