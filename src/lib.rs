@@ -31,6 +31,8 @@ pub mod permit;
 pub mod policy;
 #[cfg(feature = "guard")]
 mod records;
+#[cfg(feature = "guard")]
+pub mod registrar;
 pub mod replay;
 pub mod rules;
 pub mod runner;

@@ -4,7 +4,7 @@ use super::{API_URL, ApiUrl, GitHubError, PlainHttp, SetupError};
 use crate::time::Instant;
 use chrono::DateTime;
 use reqwest::{
-    Response, StatusCode,
+    Method, Response, StatusCode,
     header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue, LINK, USER_AGENT},
     redirect,
 };
@@ -96,25 +96,12 @@ impl GitHub {
         &self,
         url: Url,
     ) -> Result<Answer<T>, GitHubError> {
-        let path = path_of(&url);
-        let response = self.send(url, &path).await?;
-        let status = response.status();
-        let heads = Heads::read(response.headers());
-        let body = body(response).await;
-        if status != StatusCode::OK {
-            if status == StatusCode::UNAUTHORIZED {
-                self.inner.refused.store(true, Ordering::Relaxed);
-            }
-            return Err(GitHubError::Status {
-                path,
-                status: status.as_u16(),
-                message: body.ok().and_then(|body| message(&body)),
-                request_id: heads.request_id,
-            });
-        }
-        let body = body.map_err(|what| GitHubError::CutOff {
-            path: path.clone(),
-            status: status.as_u16(),
+        let request = request_line(&Method::GET, &url);
+        let (response, heads) = self.ask(Method::GET, url, &request).await?;
+        let status = response.status().as_u16();
+        let body = body(response).await.map_err(|what| GitHubError::CutOff {
+            request: request.clone(),
+            status,
             request_id: heads.request_id.clone(),
             what,
         })?;
@@ -125,28 +112,60 @@ impl GitHub {
                 next: heads.next,
             }),
             Err(error) => Err(GitHubError::Malformed {
-                path,
-                status: status.as_u16(),
+                request,
+                status,
                 request_id: heads.request_id,
                 what: error.to_string(),
             }),
         }
     }
 
-    async fn send(&self, url: Url, path: &str) -> Result<Response, GitHubError> {
+    /// Sends one DELETE. To send it again does no harm: what is gone is gone, and a number is never given
+    /// twice.
+    pub(super) async fn delete(&self, url: Url) -> Result<(), GitHubError> {
+        let request = request_line(&Method::DELETE, &url);
+        self.ask(Method::DELETE, url, &request).await.map(drop)
+    }
+
+    /// Sends one request; an answer that is no success is an error.
+    async fn ask(
+        &self,
+        method: Method,
+        url: Url,
+        request: &str,
+    ) -> Result<(Response, Heads), GitHubError> {
+        let response = self.send(method, url, request).await?;
+        let status = response.status();
+        let heads = Heads::read(response.headers());
+        if matches!(status, StatusCode::OK | StatusCode::NO_CONTENT) {
+            return Ok((response, heads));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            self.inner.refused.store(true, Ordering::Relaxed);
+        }
+        let body = body(response).await;
+        Err(GitHubError::Status {
+            request: request.to_owned(),
+            status: status.as_u16(),
+            message: body.ok().and_then(|body| message(&body)),
+            request_id: heads.request_id,
+        })
+    }
+
+    async fn send(&self, method: Method, url: Url, request: &str) -> Result<Response, GitHubError> {
         let token = self.inner.token.expose_secret();
         // It was seen to fit into a header when the client was made.
         let authorization = HeaderValue::from_str(&format!("Bearer {token}"));
         let mut authorization = authorization.unwrap_or_else(|_| HeaderValue::from_static(""));
         authorization.set_sensitive(true);
         self.inner.requests.fetch_add(1, Ordering::Relaxed);
-        let request = self
+        let sent = self
             .inner
             .http
-            .get(url)
+            .request(method, url)
             .header(AUTHORIZATION, authorization);
-        request.send().await.map_err(|error| GitHubError::NoAnswer {
-            path: path.to_owned(),
+        sent.send().await.map_err(|error| GitHubError::NoAnswer {
+            request: request.to_owned(),
             host: self.inner.api.host(),
             what: plainly(&error),
         })
@@ -315,10 +334,10 @@ fn plainly(error: &reqwest::Error) -> String {
     }
 }
 
-/// The path and query of a URL.
-pub(super) fn path_of(url: &Url) -> String {
+/// What is asked for, as errors name it.
+pub(super) fn request_line(method: &Method, url: &Url) -> String {
     match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
+        Some(query) => format!("{method} {}?{query}", url.path()),
+        None => format!("{method} {}", url.path()),
     }
 }

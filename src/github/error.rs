@@ -40,15 +40,15 @@ pub enum SetupError {
     },
 }
 
-/// Why GitHub could not be read. Each names the endpoint, and GitHub's request id where there is one.
+/// Why GitHub could not be asked. Each names the endpoint, and GitHub's request id where there is one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum GitHubError {
     /// GitHub answered, but not with what was asked for.
-    #[error("GET {path}: {status}{}{}; {}", said(.message), id(.request_id), remedy(*.status))]
+    #[error("{request}: {status}{}{}; {}", said(.message), id(.request_id), remedy(*.status))]
     Status {
-        /// The path asked for.
-        path: String,
+        /// The method and the path asked for.
+        request: String,
         /// The HTTP status.
         status: u16,
         /// GitHub's message.
@@ -57,20 +57,20 @@ pub enum GitHubError {
         request_id: Option<String>,
     },
     /// GitHub did not answer.
-    #[error("GET {path}: {what}; see that {host} can be reached from here")]
+    #[error("{request}: {what}; see that {host} can be reached from here")]
     NoAnswer {
-        /// The path asked for.
-        path: String,
+        /// The method and the path asked for.
+        request: String,
         /// The host.
         host: String,
         /// What went wrong.
         what: String,
     },
     /// The answer broke off.
-    #[error("GET {path}: {status}, but the answer broke off{}: {what}; ask again", id(.request_id))]
+    #[error("{request}: {status}, but the answer broke off{}: {what}; ask again", id(.request_id))]
     CutOff {
-        /// The path asked for.
-        path: String,
+        /// The method and the path asked for.
+        request: String,
         /// The HTTP status.
         status: u16,
         /// GitHub's id of the request.
@@ -79,10 +79,10 @@ pub enum GitHubError {
         what: String,
     },
     /// The answer could not be understood.
-    #[error("GET {path}: {status}, but the answer is not what GitHub documents{}: {what}", id(.request_id))]
+    #[error("{request}: {status}, but the answer is not what GitHub documents{}: {what}", id(.request_id))]
     Malformed {
-        /// The path asked for.
-        path: String,
+        /// The method and the path asked for.
+        request: String,
         /// The HTTP status.
         status: u16,
         /// GitHub's id of the request.
@@ -91,10 +91,10 @@ pub enum GitHubError {
         what: String,
     },
     /// A list that does not end, or that leads elsewhere.
-    #[error("GET {path}: {what}; its pages were not followed")]
+    #[error("{request}: {what}; its pages were not followed")]
     Pages {
-        /// The path asked for.
-        path: String,
+        /// The method and the path asked for.
+        request: String,
         /// What was found.
         what: String,
     },

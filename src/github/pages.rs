@@ -1,7 +1,8 @@
 //! Lists of many pages.
 
-use super::{GitHub, GitHubError, client::path_of};
+use super::{GitHub, GitHubError, client::request_line};
 use crate::time::Instant;
+use reqwest::Method;
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use url::Url;
@@ -56,17 +57,27 @@ impl GitHub {
     }
 
     fn follow(&self, next: &str, seen: &mut HashSet<Url>) -> Result<Url, GitHubError> {
-        let leads = |path: String, what: &str| GitHubError::Pages {
-            path,
+        let leads = |request: String, what: &str| GitHubError::Pages {
+            request,
             what: what.to_owned(),
         };
-        let url = Url::parse(next)
-            .map_err(|_| leads(String::new(), "the next page has no URL that can be read"))?;
+        let url = Url::parse(next).map_err(|_| {
+            leads(
+                "GET".to_owned(),
+                "the next page has no URL that can be read",
+            )
+        })?;
         if !self.api().is_origin_of(&url) {
-            return Err(leads(path_of(&url), "the next page is on another host"));
+            return Err(leads(
+                request_line(&Method::GET, &url),
+                "the next page is on another host",
+            ));
         }
         if seen.len() >= MOST_PAGES || !seen.insert(url.clone()) {
-            return Err(leads(path_of(&url), "the list does not end"));
+            return Err(leads(
+                request_line(&Method::GET, &url),
+                "the list does not end",
+            ));
         }
         Ok(url)
     }

@@ -4,10 +4,16 @@ use super::{GitHub, GitHubError, models};
 use crate::{
     evidence::Status,
     fleet::Lifetime,
+    registrar::{Deregistered, Registrar},
+    runner::Runner,
     runner::{RunnerId, RunnerName, Scope},
+    source::Trouble,
     time::Instant,
 };
+use async_trait::async_trait;
+use reqwest::Method;
 use std::{collections::HashSet, sync::Arc};
+use url::Url;
 
 /// One registered runner.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,15 +76,13 @@ impl GitHub {
         scope: &Scope,
         id: RunnerId,
     ) -> Result<(Option<RunnerRow>, Option<Instant>), GitHubError> {
-        let url = self
-            .api()
-            .in_scope(scope, &["actions", "runners", &id.to_string()]);
-        let path = super::client::path_of(&url);
+        let url = self.url_of(scope, id);
+        let request = super::client::request_line(&Method::GET, &url);
         match self.get::<models::RunnerJson>(url).await {
             Ok(answer) => match answer.body.read() {
                 Some(row) if row.id == id => Ok((Some(row), answer.date)),
                 _ => Err(GitHubError::Malformed {
-                    path,
+                    request,
                     status: 200,
                     request_id: None,
                     what: "it is about no runner, or about another one".to_owned(),
@@ -87,6 +91,38 @@ impl GitHub {
             Err(error) if error.is_not_found() => Ok((None, None)),
             Err(error) => Err(error),
         }
+    }
+
+    /// Takes a runner's registration away, for which the token must be able to write: `administration:write`
+    /// of a repository, `organization_self_hosted_runners:write` of an organisation. No new job comes to it
+    /// then; GitHub may do so, too, while a job runs, for it goes by the flag that lies.
+    ///
+    /// Repeating it is harmless: a number is given once.
+    ///
+    /// # Errors
+    /// [`GitHubError`] when nobody knows whether it was done, and when GitHub says that there is no such
+    /// runner, and shows it.
+    pub async fn remove_runner(
+        &self,
+        scope: &Scope,
+        id: RunnerId,
+    ) -> Result<Deregistered, GitHubError> {
+        let url = self.url_of(scope, id);
+        match self.delete(url).await {
+            Ok(()) => Ok(Deregistered::Removed),
+            Err(error) if error.status() == Some(422) => Ok(Deregistered::Occupied),
+            // What a token may not remove, GitHub may call unknown.
+            Err(error) if error.is_not_found() => match self.runner(scope, id).await? {
+                (None, _) => Ok(Deregistered::Unknown),
+                (Some(_), _) => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    fn url_of(&self, scope: &Scope, id: RunnerId) -> Url {
+        self.api()
+            .in_scope(scope, &["actions", "runners", &id.to_string()])
     }
 
     async fn listed(
@@ -108,5 +144,12 @@ impl GitHub {
             total: pages.total,
             date: pages.date,
         })
+    }
+}
+
+#[async_trait]
+impl Registrar for GitHub {
+    async fn deregister(&self, runner: &Runner, id: RunnerId) -> Result<Deregistered, Trouble> {
+        Ok(self.remove_runner(&runner.scope, id).await?)
     }
 }
