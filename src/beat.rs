@@ -26,6 +26,9 @@ pub struct Beat {
     pub runner: Option<RunnerId>,
     /// What the beacon knows.
     pub heartbeat: Heartbeat,
+    /// Whether it is its last word: the beacon was told to end. That is not *vacant*.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub going: bool,
 }
 
 impl Beat {
@@ -72,7 +75,7 @@ pub fn heard(
     });
     let last = beat.map_or(0, |(beat, _)| beat.sequence);
     match fence.map(|(fence, taken_at)| (fence.state(), taken_at)) {
-        Some((State::Taken { sequence }, taken_at)) if *sequence >= last => {
+        Some((State::Taken { sequence, .. }, taken_at)) if *sequence >= last => {
             let mut heartbeat = heard.unwrap_or_else(|| Heartbeat::new(taken_at));
             let job = HostJob::new(TAKER);
             heartbeat.hear(Report::Started { job, at: taken_at }, taken_at, policy);

@@ -12,6 +12,12 @@ pub trait Clock: fmt::Debug + Send + Sync {
     fn now(&self) -> Instant;
 }
 
+impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
+    fn now(&self) -> Instant {
+        (**self).now()
+    }
+}
+
 /// This machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
@@ -48,6 +54,11 @@ impl Clock for SteadyClock {
         let elapsed = TimeDelta::from_std(self.began.elapsed()).unwrap_or(TimeDelta::MAX);
         crate::time::after(self.began_at, elapsed)
     }
+}
+
+/// The present instant of the monotonic clock.
+pub(crate) fn monotonic() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// When something must be done, on the machine's monotonic clock: no setting of the wall clock

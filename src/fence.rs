@@ -104,6 +104,9 @@ pub enum State {
     Taken {
         /// The number of the beacon's report at that moment. A later report knows of the job.
         sequence: u64,
+        /// Whether the runner had been deregistered when the job took it, and nobody has reported that yet.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        deregistered: bool,
     },
     /// The runner is to go, and whoever starts a job may take it back.
     Draining(Drain),
@@ -164,6 +167,29 @@ pub enum Phase<'f> {
     },
 }
 
+/// What a retirement does next, by where its fence stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next<'f> {
+    /// The first look; if the runner may go, [`Fence::drain`].
+    Look,
+    /// Deregister the runner, then [`Fence::deregistered`].
+    Deregister(&'f Drain),
+    /// Wait: it has not settled.
+    Settle {
+        /// The drain.
+        drain: &'f Drain,
+        /// When it will have settled.
+        settled_in: TimeDelta,
+    },
+    /// The second look; if the runner may go, [`Fence::terminate`].
+    LookAgain(&'f Drain),
+    /// Wait: somebody may be calling terminate.
+    Wait {
+        /// When that lapses.
+        lapses_in: TimeDelta,
+    },
+}
+
 /// The fence of one runner. `Fence::default()` is that of one that nobody ever drained.
 ///
 /// ```
@@ -191,6 +217,35 @@ pub struct Fence {
     epoch: u64,
     #[serde(flatten)]
     state: State,
+    /// What became of the last drain, for the reader.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<Ended>,
+}
+
+/// What became of a drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Ended {
+    /// Terminate was called, and did not fail.
+    Terminated,
+    /// Terminate was called, and failed.
+    Failed,
+    /// The runner must stay after all.
+    GivenUp,
+    /// An operator ended it.
+    Released,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Terminated => "terminated",
+            Self::Failed => "terminate failed",
+            Self::GivenUp => "given up",
+            Self::Released => "released by an operator",
+        })
+    }
 }
 
 /// What a step of a drain must find: its epoch and its nonce.
@@ -220,6 +275,12 @@ impl Fence {
         self.epoch
     }
 
+    /// What became of the last drain that ended.
+    #[must_use]
+    pub fn last(&self) -> Option<Ended> {
+        self.last
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn state(&self) -> &State {
@@ -245,12 +306,55 @@ impl Fence {
         }
     }
 
+    /// What a retirement of `whom` does next, so long after this was written.
+    #[must_use]
+    pub fn next(&self, whom: Incarnation, age: TimeDelta, policy: &Policy) -> Next<'_> {
+        match self.phase(whom, age) {
+            Phase::Open | Phase::Lapsed(_) => Next::Look,
+            Phase::Terminating { lapses_in } => Next::Wait { lapses_in },
+            Phase::Draining { drain, .. } if drain.deregistration == Deregistration::Due => {
+                Next::Deregister(drain)
+            }
+            Phase::Draining { drain, .. } if age < policy.settle => Next::Settle {
+                drain,
+                settled_in: policy.settle - age,
+            },
+            Phase::Draining { drain, .. } => Next::LookAgain(drain),
+        }
+    }
+
     /// A starting job takes it, from every state. `sequence` is that of the beacon's last report.
     #[must_use]
     pub fn take(&self, sequence: u64) -> Self {
         Self {
             epoch: self.epoch.saturating_add(1),
-            state: State::Taken { sequence },
+            ..self.to(State::Taken {
+                sequence,
+                deregistered: self.has_deregistered(),
+            })
+        }
+    }
+
+    /// Whether the drain that stands, or that a job took over from, deregistered the runner.
+    fn has_deregistered(&self) -> bool {
+        match &self.state {
+            State::Free => false,
+            State::Taken { deregistered, .. } => *deregistered,
+            State::Draining(drain) | State::Terminating { drain, .. } => {
+                drain.deregistration == Deregistration::Done
+            }
+        }
+    }
+
+    /// The job that took it from a deregistered runner has been reported.
+    #[must_use]
+    pub fn reported(&self) -> Self {
+        match self.state {
+            State::Taken { sequence, .. } => self.to(State::Taken {
+                sequence,
+                deregistered: false,
+            }),
+            _ => self.clone(),
         }
     }
 
@@ -320,12 +424,15 @@ impl Fence {
 
     /// Ends this drain or termination, whatever became of it. Where it is over already, nothing changes.
     #[must_use]
-    pub fn end(&self, mark: &Mark) -> Self {
+    pub fn end(&self, mark: &Mark, how: Ended) -> Self {
         match &self.state {
             State::Draining(drain) | State::Terminating { drain, .. }
                 if drain.mark(self.epoch) == *mark =>
             {
-                self.to(State::Free)
+                Self {
+                    last: Some(how),
+                    ..self.to(State::Free)
+                }
             }
             _ => self.clone(),
         }
@@ -337,6 +444,7 @@ impl Fence {
         Self {
             epoch: self.epoch.saturating_add(1),
             state: State::Free,
+            last: Some(Ended::Released),
         }
     }
 
@@ -344,6 +452,7 @@ impl Fence {
         Self {
             epoch: self.epoch,
             state,
+            last: self.last,
         }
     }
 
@@ -421,7 +530,10 @@ impl FenceSeen {
 impl fmt::Display for FenceSeen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.fence.state() {
-            State::Free => f.write_str("free"),
+            State::Free => match self.fence.last() {
+                Some(ended) => write!(f, "free; the last drain: {ended}"),
+                None => f.write_str("free"),
+            },
             State::Taken { .. } => f.write_str("taken by a job that started"),
             State::Draining(drain) => {
                 write!(f, "draining ({}), ", drain.basis)?;

@@ -3,20 +3,30 @@
 mod builder;
 mod conclude;
 mod coverage;
+mod fencing;
 mod gather;
+mod host;
+mod release;
+mod retire;
 mod sweep;
 
 pub use builder::{BuildError, GuardBuilder};
 pub use coverage::{Coverage, Permits, Window};
+pub use release::{Release, release};
+pub use retire::{Retirement, Setback};
 pub use sweep::Sweep;
 
+use self::fencing::{NoStep, new_nonce};
 use crate::{
-    clock::{Clock, Deadline},
+    clock::{Clock, Deadline, monotonic},
     decision::{Decision, Verdict},
     engine::Engine,
+    fence::{Deregistration, Drain, Ended, Fence, FenceRefused, Mark, Nonce},
+    fleet::Roster,
     permit::{Go, Permit, Refused},
     policy::Policy,
     records::Records,
+    registrar::Registrar,
     runner::{Runner, Scope},
     shadow::{self, Shadow, ShadowSummary},
     source::{Ask, Depth, EvidenceSource, Round, Share},
@@ -75,6 +85,7 @@ struct Inner {
     sources: Vec<Arc<dyn EvidenceSource>>,
     records: Records,
     clock: Arc<dyn Clock>,
+    registrar: Option<Arc<dyn Registrar>>,
     mode: Mode,
 }
 
@@ -94,7 +105,7 @@ impl Guard {
     pub async fn can_terminate(&self, runner: &Runner) -> Decision {
         let deadline = Deadline::within(self.policy().ask_deadline);
         let round = Round::of_one(runner);
-        let decision = self.look(runner, round, deadline).await;
+        let decision = self.look(runner, round, deadline, None).await;
         self.answer(decision, deadline).await
     }
 
@@ -115,27 +126,94 @@ impl Guard {
         Sweep::over(self.clone(), runners.into_iter().collect(), Share::Some)
     }
 
-    /// Turns a permit into the right to call terminate now, once. It writes down that it did, for which it
-    /// may wait for the store for a second.
+    /// Turns a permit into the right to call terminate now, once. Where a job took the runner's fence since
+    /// the permit's witnesses were asked, or another guard lets the runner go, it refuses. It may wait for the
+    /// store for a second.
+    ///
+    /// This is the short way, for a caller that has seconds and asks once: a job that starts now is not waited
+    /// for. [`retire`](Self::retire) goes the whole way.
     ///
     /// # Errors
-    /// [`Refused`] when it has expired, or the clock was set back. Ask again.
+    /// [`Refused`] when it has expired, the clock was set back, the fence was taken, or could not be written.
+    /// Ask again.
     pub async fn redeem(&self, permit: Permit) -> Result<Go, Refused> {
-        permit.is_good(self.now())?;
+        let drain = Drain {
+            nonce: new_nonce(),
+            basis: permit.basis(),
+            of: permit.whom(),
+            deregistration: Deregistration::NotWanted,
+        };
+        let epoch = permit.fence().map_or(0, |seen| seen.fence.epoch());
+        let mark = drain.mark(epoch);
+        let policy = self.policy();
+        let terminate =
+            |fence: &Fence, age| fence.terminate_at_once(epoch, drain.clone(), age, policy);
+        self.go(permit, &mark, terminate).await
+    }
+
+    /// Redeems a permit by this step of its fence.
+    async fn go(
+        &self,
+        permit: Permit,
+        mark: &Mark,
+        terminate: impl Fn(&Fence, TimeDelta) -> Result<Fence, FenceRefused>,
+    ) -> Result<Go, Refused> {
+        self.is_good(&permit)?;
         let runner = permit.runner();
-        let key = self.inner.records.of_scope(&runner.scope, Kind::Fleet);
-        let name = &runner.name;
-        let note = self
-            .inner
-            .records
-            .update(&key, |roster: &mut crate::fleet::Roster| {
-                roster.redeemed(name)
-            });
-        // It explains to later listings where the runner went; without it they are doubted for a while.
-        if let Ok(Err(error)) = Deadline::within(TO_REMEMBER).meet(note).await {
-            tracing::warn!(runner = %name, %error, "could not write down that a permit was redeemed");
+        let made = self
+            .step(runner, Deadline::within(TO_REMEMBER), terminate)
+            .await;
+        match made {
+            Ok(()) => {}
+            Err(NoStep::Refused(refused)) => return Err(refused.into()),
+            Err(NoStep::Unwritten(what)) => return Err(Refused::Unwritten { what }),
         }
-        permit.redeem(self.now())
+        self.note_departure(runner).await;
+        if let Err(late) = self.is_good(&permit) {
+            self.end(runner, mark, Ended::GivenUp).await;
+            return Err(late);
+        }
+        let fenced = permit.has_live_beacon(self.policy());
+        Ok(permit.into_go(fenced))
+    }
+
+    /// Whether a permit is good, by either clock.
+    fn is_good(&self, permit: &Permit) -> Result<(), Refused> {
+        permit.is_good(self.now())?;
+        match permit.has_run_out(monotonic()) {
+            true => Err(Refused::RunOut),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends a drain. What cannot be written lapses by itself.
+    async fn end(&self, runner: &Runner, mark: &Mark, how: Ended) {
+        let deadline = Deadline::within(TO_REMEMBER);
+        let ended = self.step(runner, deadline, |fence, _| Ok(fence.end(mark, how)));
+        if let Err(error) = ended.await {
+            tracing::warn!(runner = %runner.name, %error, "could not end the drain; it lapses by itself");
+        }
+    }
+
+    /// Explains to later listings where the runner went; without it they are doubted for a while.
+    async fn note_departure(&self, runner: &Runner) {
+        let name = &runner.name;
+        self.note(runner, |roster| roster.redeemed(name)).await;
+    }
+
+    /// Writes something down about the scope. Without it nothing dangerous follows.
+    async fn note(&self, runner: &Runner, note: impl FnMut(&mut Roster)) {
+        let key = self.inner.records.of_scope(&runner.scope, Kind::Fleet);
+        let noted = self.inner.records.update(&key, note);
+        match Deadline::within(TO_REMEMBER).meet(noted).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(runner = %runner.name, %error, "could not write down that it goes");
+            }
+            Err(late) => {
+                tracing::warn!(runner = %runner.name, error = %late, "could not write down that it goes");
+            }
+        }
     }
 
     /// What this deployment can and cannot know about the runners of a scope, and what remains.
@@ -169,7 +247,13 @@ impl Guard {
     }
 
     /// One look at one runner, in depth: every source is asked about this very runner.
-    async fn look(&self, runner: &Runner, round: Round, deadline: Deadline) -> Decision {
+    async fn look(
+        &self,
+        runner: &Runner,
+        round: Round,
+        deadline: Deadline,
+        second_look_of: Option<&Nonce>,
+    ) -> Decision {
         let asking = deadline.less(TO_REMEMBER.min(self.policy().ask_deadline / 5));
         let recalled = self.recall(runner, asking).await;
         let ask = Ask::new(
@@ -180,7 +264,8 @@ impl Guard {
             round,
         );
         let evidence = self.gather(&ask, asking, |_| true).await;
-        self.conclude(runner, evidence, recalled, deadline).await
+        self.conclude(runner, evidence, recalled, second_look_of, deadline)
+            .await
     }
 
     /// What the caller hears: in shadow mode it is counted, and there is no permit in it.

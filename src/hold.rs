@@ -99,6 +99,8 @@ hold_codes! {
     MemoryUnreadable = "memory_unreadable", "A store that answers. A record or file that is lost or corrupt is begun anew at the same look, and every window with it. If the store never answers, the operator mends it.";
     /// Somebody is letting this runner go already: a drain or a termination is under way.
     PermitOutstanding = "permit_outstanding", "That retirement goes on and ends, or lapses: a drain 10 minutes after its last step, a termination 60 seconds after its go; or an operator releases the runner.";
+    /// GitHub said that it removed the registration, and shows it still.
+    StillRegistered = "still_registered", "GitHub shows it no more; or the drain lapses, 10 minutes after its last step. If GitHub goes on showing it, the operator gives the token the right to remove runners.";
     /// The fence could not be read.
     FenceUnreadable = "fence_unreadable", "A read that answers. A record that cannot be read is begun anew at the same look. If none ever does, the operator mends the store.";
     /// The guard is in shadow mode: it would have given a permit, and gives none.
@@ -167,6 +169,7 @@ pub(crate) enum Cause {
     FleetUnreadable(Missing),
     MemoryUnreadable(Missing),
     PermitOutstanding(Instant),
+    StillRegistered(Instant),
     FenceUnreadable(Missing),
     ShadowMode(Basis),
     Custom(Arc<str>, Arc<str>),
@@ -269,6 +272,7 @@ impl HoldReason {
             Cause::FleetUnreadable(_) => HoldCode::FleetUnreadable,
             Cause::MemoryUnreadable(_) => HoldCode::MemoryUnreadable,
             Cause::PermitOutstanding(_) => HoldCode::PermitOutstanding,
+            Cause::StillRegistered(_) => HoldCode::StillRegistered,
             Cause::FenceUnreadable(_) => HoldCode::FenceUnreadable,
             Cause::ShadowMode(_) => HoldCode::ShadowMode,
             Cause::Custom(..) => HoldCode::Custom,
@@ -370,6 +374,9 @@ impl fmt::Display for HoldReason {
             Cause::MemoryUnreadable(missing) => write!(f, "the memory of earlier looks: {missing}"),
             Cause::PermitOutstanding(lapses_at) => {
                 write!(f, "somebody is letting this runner go; that lapses at {} if nothing more is heard of it", At(*lapses_at))
+            }
+            Cause::StillRegistered(lapses_at) => {
+                write!(f, "GitHub said that it removed the registration, and shows it still; the drain lapses at {}", At(*lapses_at))
             }
             Cause::FenceUnreadable(missing) => write!(f, "the fence could not be read: {missing}"),
             Cause::ShadowMode(basis) => {

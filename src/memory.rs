@@ -283,6 +283,12 @@ impl Memory {
         self.released_at = Some(now);
     }
 
+    /// GitHub refused to deregister it: it has a job.
+    #[cfg(feature = "guard")]
+    pub(crate) fn flag_said_busy(&mut self, now: Instant) {
+        self.occupied.flag = latest(self.occupied.flag, Some(now));
+    }
+
     fn observe_jobs(&mut self, seen: &Seen<'_>, now: Instant, policy: &Policy) {
         let kept = policy.kept_since(now);
         if seen.jobs.running.is_some() {

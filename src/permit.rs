@@ -2,11 +2,18 @@
 
 use crate::{
     decision::{Assessment, Basis},
+    fence::FenceRefused,
     policy::Policy,
     runner::Runner,
     time::{At, Instant, after},
 };
-use std::fmt;
+#[cfg(feature = "guard")]
+use crate::{
+    evidence::Signal,
+    fence::{FenceSeen, Incarnation},
+    seen::fences,
+};
+use std::{fmt, sync::Arc};
 use thiserror::Error;
 
 /// A move-only, expiring capability for one runner. Only a decision makes one.
@@ -58,14 +65,20 @@ use thiserror::Error;
 pub struct Permit {
     basis: Basis,
     expires_at: Instant,
+    /// When it expires by the monotonic clock, which nobody sets; `None` where no guard gave it.
+    expires: Option<Monotonic>,
     assessment: Assessment,
 }
+
+/// An instant of the monotonic clock.
+pub(crate) type Monotonic = std::time::Instant;
 
 impl Permit {
     pub(crate) fn new(basis: Basis, assessment: Assessment, policy: &Policy) -> Self {
         Self {
             basis,
             expires_at: after(assessment.at, policy.permit_ttl),
+            expires: None,
             assessment,
         }
     }
@@ -100,6 +113,51 @@ impl Permit {
         &self.assessment
     }
 
+    /// The same permit, which expires by the monotonic clock, too.
+    #[cfg(feature = "guard")]
+    pub(crate) fn expiring(self, expires: Monotonic) -> Self {
+        Self {
+            expires: Some(expires),
+            ..self
+        }
+    }
+
+    /// Whether it has expired by the monotonic clock.
+    #[cfg(feature = "guard")]
+    pub(crate) fn has_run_out(&self, now: Monotonic) -> bool {
+        self.expires.is_some_and(|expires| now >= expires)
+    }
+
+    /// The fence as it was read before the evidence was asked for.
+    #[cfg(feature = "guard")]
+    pub(crate) fn fence(&self) -> Option<&FenceSeen> {
+        fences(&self.assessment.evidence).next()
+    }
+
+    /// Whether a beacon is alive on the runner's host.
+    #[cfg(feature = "guard")]
+    pub(crate) fn has_live_beacon(&self, policy: &Policy) -> bool {
+        let mut evidence = self.assessment.evidence.iter();
+        evidence.any(|evidence| {
+            matches!(&evidence.signal, Signal::Lease(heartbeat)
+                if heartbeat.is_alive(self.assessment.at, policy))
+        })
+    }
+
+    /// Which runner it is about, as far as its number is known.
+    #[cfg(feature = "guard")]
+    pub(crate) fn whom(&self) -> Incarnation {
+        let shown = self
+            .assessment
+            .evidence
+            .iter()
+            .find_map(|evidence| match &evidence.signal {
+                Signal::Registration(registration) => registration.id(),
+                _ => None,
+            });
+        Incarnation::of(self.runner(), shown)
+    }
+
     /// What the permit rests on, without the permit.
     pub(crate) fn into_assessment(self) -> Assessment {
         self.assessment
@@ -129,7 +187,19 @@ impl Permit {
     /// back, and nobody knows how old the permit is. Ask again.
     pub fn redeem(self, now: Instant) -> Result<Go, Refused> {
         self.is_good(now)?;
-        Ok(Go { permit: self })
+        Ok(Go {
+            permit: self,
+            fenced: false,
+        })
+    }
+
+    /// What a guard makes of it that holds the fence.
+    #[cfg(feature = "guard")]
+    pub(crate) fn into_go(self, fenced: bool) -> Go {
+        Go {
+            permit: self,
+            fenced,
+        }
     }
 }
 
@@ -138,6 +208,7 @@ impl Permit {
 #[must_use = "a go that is not acted on at once is worth nothing"]
 pub struct Go {
     permit: Permit,
+    fenced: bool,
 }
 
 impl Go {
@@ -158,6 +229,19 @@ impl Go {
     pub fn deadline(&self) -> Instant {
         self.permit.expires_at
     }
+
+    /// Whether a job that started would have taken the runner back: a beacon is alive on its host. Without
+    /// one the fence only keeps guards off each other.
+    #[must_use]
+    pub fn fenced(&self) -> bool {
+        self.fenced
+    }
+
+    /// What the permit rests on.
+    #[must_use]
+    pub fn assessment(&self) -> &Assessment {
+        &self.permit.assessment
+    }
 }
 
 /// Why a permit was not redeemed. The runner must stay; ask again.
@@ -171,6 +255,18 @@ pub enum Refused {
         expires_at: Instant,
         /// When it was to be redeemed.
         now: Instant,
+    },
+    /// It came too late by the monotonic clock: the wall clock was set back meanwhile.
+    #[error("the permit has run out by the monotonic clock; ask again")]
+    RunOut,
+    /// The fence did not let it through.
+    #[error("the permit was not redeemed: {0}")]
+    Fence(#[from] FenceRefused),
+    /// The fence could not be read or written. It may have been: then it lapses by itself.
+    #[error("the permit was not redeemed, for its fence could not be written: {what}; ask again")]
+    Unwritten {
+        /// What went wrong.
+        what: Arc<str>,
     },
     /// The clock was set back since it was issued.
     #[error("the permit was issued at {}, and the clock says {} now: it was set back; ask again", At(*.issued_at), At(*.now))]

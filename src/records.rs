@@ -11,6 +11,9 @@ use std::sync::Arc;
 /// How often a read-decide-write is begun anew when somebody else wrote in between.
 pub(crate) const ATTEMPTS: usize = 8;
 
+/// Stands for the GitHub in the keys of what a beacon writes.
+pub(crate) const EVERY_GITHUB: &str = "*";
+
 /// The records of one GitHub.
 #[derive(Debug, Clone)]
 pub(crate) struct Records {
@@ -41,6 +44,12 @@ impl Records {
         Key::of_runner(self.api.clone(), scope.clone(), kind, name.clone())
     }
 
+    /// The record about a runner that its beacon writes, too. A beacon does not know by which URL a guard asks
+    /// GitHub; the registration's number in the record tells one GitHub's runner from another's.
+    pub(crate) fn of_host(&self, scope: &Scope, kind: Kind, name: &RunnerName) -> Key {
+        Key::of_runner(EVERY_GITHUB.into(), scope.clone(), kind, name.clone())
+    }
+
     pub(crate) fn of_scope(&self, scope: &Scope, kind: Kind) -> Key {
         Key::of_scope(self.api.clone(), scope.clone(), kind)
     }
@@ -55,12 +64,21 @@ impl Records {
         &self,
         keys: &[Key],
     ) -> Result<Vec<Kept<T>>, StoreError> {
+        let records = self.read_unparsed(keys).await?;
+        let kept = keys.iter().zip(records);
+        Ok(kept.map(|(key, record)| self.parse(key, record)).collect())
+    }
+
+    /// Reads records of several kinds, in the order of their keys, to be parsed one by one.
+    pub(crate) async fn read_unparsed(
+        &self,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Record>>, StoreError> {
         let records = self.store.read(keys).await?;
         if records.len() != keys.len() {
             return Err(self.unusable("read", "it gave back another number of records"));
         }
-        let kept = keys.iter().zip(records);
-        Ok(kept.map(|(key, record)| self.parse(key, record)).collect())
+        Ok(records)
     }
 
     /// Reads one record.
@@ -132,7 +150,11 @@ impl Records {
         self.unusable("write", "other guards write the same record all the time")
     }
 
-    fn parse<T: DeserializeOwned + Default>(&self, key: &Key, record: Option<Record>) -> Kept<T> {
+    pub(crate) fn parse<T: DeserializeOwned + Default>(
+        &self,
+        key: &Key,
+        record: Option<Record>,
+    ) -> Kept<T> {
         let Some(Record {
             version,
             value,

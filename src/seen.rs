@@ -303,6 +303,11 @@ impl RegistrationSeen {
         }
     }
 
+    /// Whether GitHub shows it.
+    pub(crate) fn is_registered(self) -> bool {
+        matches!(self, Self::Registered { .. })
+    }
+
     /// Whether this look could tell whether the runner is registered.
     pub(crate) fn is_readable(self) -> bool {
         !matches!(self, Self::Unreadable | Self::Absent { counts: false, .. })

@@ -16,8 +16,10 @@ pub struct Roster {
     baseline: Baseline,
     /// Those of ours that the last trusted listing showed, and those found by their number since.
     shown: BTreeMap<RunnerName, Lifetime>,
-    /// Those that permits were redeemed for since.
+    /// Those that permits were redeemed for, or that were deregistered, since.
     redeemed: BTreeSet<RunnerName>,
+    /// How many runners had a job, as it turned out, when we deregistered them.
+    deregistered_while_occupied: u64,
 }
 
 /// How long a runner is meant to stay registered.
@@ -65,7 +67,18 @@ impl Roster {
         self.baseline.ours = Some(self.shown.len());
     }
 
-    /// A permit for this runner was redeemed: its departure will be explained.
+    /// How many runners had a job, as it turned out, when a guard deregistered them on GitHub's word.
+    #[must_use]
+    pub fn deregistered_while_occupied(&self) -> u64 {
+        self.deregistered_while_occupied
+    }
+
+    /// A runner had a job when we deregistered it.
+    pub fn was_occupied(&mut self) {
+        self.deregistered_while_occupied = self.deregistered_while_occupied.saturating_add(1);
+    }
+
+    /// A permit for this runner was redeemed, or we deregistered it: its departure will be explained.
     pub fn redeemed(&mut self, name: &RunnerName) {
         if self.redeemed.len() < MOST {
             self.redeemed.insert(name.clone());

@@ -6,6 +6,7 @@ use crate::{
     engine::Engine,
     policy::{Policy, PolicyError},
     records::Records,
+    registrar::Registrar,
     rules::Rule,
     source::EvidenceSource,
     store::Store,
@@ -29,6 +30,7 @@ pub struct GuardBuilder {
     store: Option<Arc<dyn Store>>,
     clock: Option<Arc<dyn Clock>>,
     api: Option<String>,
+    registrar: Option<Arc<dyn Registrar>>,
     mode: Mode,
     #[cfg(feature = "github")]
     github: Option<(GitHub, Repositories)>,
@@ -91,6 +93,14 @@ impl GuardBuilder {
         self
     }
 
+    /// Deregisters a runner that [`retire`](Guard::retire) lets go, before it is looked at again: no new job
+    /// can come to it then. With feature `github`, [`GitHub`](crate::github::GitHub) is a registrar; its token
+    /// must be able to remove runners. Default: it is left registered.
+    pub fn deregister(mut self, registrar: impl Registrar + 'static) -> Self {
+        self.registrar = Some(Arc::new(registrar));
+        self
+    }
+
     /// Decides, remembers, counts and logs, but hands out no permit.
     pub fn shadow(mut self) -> Self {
         self.mode = Mode::Shadow;
@@ -104,7 +114,9 @@ impl GuardBuilder {
     pub fn build(self) -> Result<Guard, BuildError> {
         let engine = Engine::new(self.policy)?.with_rules(self.rules);
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let store = self
+            .store
+            .unwrap_or_else(|| Arc::new(MemoryStore::new().with_clock(clock.clone())));
         #[cfg(feature = "github")]
         let host = self.github.as_ref().map(|(github, _)| github.api().host());
         #[cfg(not(feature = "github"))]
@@ -139,6 +151,7 @@ impl GuardBuilder {
                 sources,
                 records,
                 clock,
+                registrar: self.registrar,
                 mode: self.mode,
             }),
         })

@@ -1,22 +1,25 @@
 //! Deciding and remembering: read, decide, write, and again if somebody else wrote in between.
 
-use super::Guard;
+use super::{Guard, host::Host};
 use crate::{
-    clock::Deadline,
+    clock::{Deadline, Late, monotonic},
     decision::{Decision, Verdict},
-    evidence::{Evidence, Witness},
+    evidence::{Evidence, Signal, Witness},
+    fence::Nonce,
     memory::Memory,
-    records::{ATTEMPTS, Kept},
-    runner::Runner,
-    store::{Key, Kind, StoreError, Swap, Version},
+    records::ATTEMPTS,
+    runner::{Runner, RunnerId},
+    store::{Key, Kind, Record, StoreError, Swap, Version},
 };
 use std::sync::Arc;
 
-/// The memory of a runner, as it could be read.
+/// What the store knows of a runner, as it could be read: what earlier looks left, and what its host and its
+/// fence say.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recalled {
     memory: Arc<Memory>,
     version: Option<Version>,
+    host: Host,
     /// What is the matter with it: a reason to hold.
     trouble: Option<String>,
     /// Whether this look can be kept: not where nobody knows what is there.
@@ -36,53 +39,72 @@ impl Recalled {
         }
     }
 
-    fn read(read: Result<Kept<Memory>, StoreError>) -> Self {
-        match read {
-            Ok(Kept {
-                value,
-                version,
-                lost,
-                ..
-            }) => Self {
-                memory: Arc::new(value),
-                version,
-                trouble: lost,
-                can_be_kept: true,
-            },
+    fn unread(error: &StoreError) -> Self {
+        Self {
             // Begun anew: this look is the first that it keeps.
-            Err(lost @ StoreError::Lost { .. }) => Self {
-                can_be_kept: true,
-                ..Self::unreadable(lost.to_string())
-            },
-            Err(error) => Self::unreadable(error.to_string()),
+            can_be_kept: matches!(error, StoreError::Lost { .. }),
+            ..Self::unreadable(error.to_string())
         }
+    }
+
+    /// What the runner's host and its fence say.
+    pub(super) fn host(&self) -> &Host {
+        &self.host
     }
 }
 
 impl Guard {
-    fn key(&self, runner: &Runner) -> Key {
+    fn keys(&self, runner: &Runner) -> [Key; 3] {
+        let Runner { scope, name, .. } = runner;
         let records = &self.inner.records;
-        records.of_runner(&runner.scope, Kind::Memory, &runner.name)
+        [
+            records.of_runner(scope, Kind::Memory, name),
+            records.of_host(scope, Kind::Heartbeat, name),
+            records.of_host(scope, Kind::Fence, name),
+        ]
     }
 
-    /// What earlier looks left of a runner.
+    /// What the store knows of a runner.
     pub(super) async fn recall(&self, runner: &Runner, deadline: Deadline) -> Recalled {
-        let key = self.key(runner);
-        match deadline.meet(self.inner.records.read_one(&key)).await {
-            Ok(read) => Recalled::read(read),
-            Err(late) => Recalled::unreadable(format!("{}: {late}", self.inner.records.describe())),
-        }
+        let recalled = self
+            .recall_all(std::slice::from_ref(runner), deadline)
+            .await;
+        recalled.into_iter().next().unwrap_or_default()
     }
 
-    /// What earlier looks left of each of these runners, in one read.
+    /// What the store knows of each of these runners, in one read.
     pub(super) async fn recall_all(&self, runners: &[Runner], deadline: Deadline) -> Vec<Recalled> {
-        let keys: Vec<_> = runners.iter().map(|runner| self.key(runner)).collect();
-        let trouble = match deadline.meet(self.inner.records.read(&keys)).await {
-            Ok(Ok(kept)) => return kept.into_iter().map(Ok).map(Recalled::read).collect(),
-            Ok(Err(error)) => Recalled::read(Err(error)),
-            Err(late) => Recalled::unreadable(format!("{}: {late}", self.inner.records.describe())),
+        let keys: Vec<_> = runners
+            .iter()
+            .flat_map(|runner| self.keys(runner))
+            .collect();
+        let records = &self.inner.records;
+        let asked_at = self.now();
+        let trouble = match deadline.meet(records.read_unparsed(&keys)).await {
+            Ok(Ok(read)) => {
+                let mut read = keys.iter().zip(read);
+                let of_each = runners.iter().map(|_| {
+                    let mut next = || read.next();
+                    let (memory, beat, fence) = (next()?, next()?, next()?);
+                    Some(self.recalled(memory, Host::read(records, beat, fence, asked_at)))
+                });
+                return of_each.map(Option::unwrap_or_default).collect();
+            }
+            Ok(Err(error)) => Recalled::unread(&error),
+            Err(Late) => Recalled::unreadable(format!("{}: {Late}", records.describe())),
         };
         vec![trouble; runners.len()]
+    }
+
+    fn recalled(&self, (key, memory): (&Key, Option<Record>), host: Host) -> Recalled {
+        let kept = self.inner.records.parse(key, memory);
+        Recalled {
+            memory: Arc::new(kept.value),
+            version: kept.version,
+            host,
+            trouble: kept.lost,
+            can_be_kept: true,
+        }
     }
 
     /// Decides on what was gathered, without keeping it.
@@ -91,9 +113,15 @@ impl Guard {
         runner: &Runner,
         evidence: &[Evidence],
         recalled: &Recalled,
+        second_look_of: Option<&Nonce>,
     ) -> (Decision, Memory) {
         let now = self.now();
         let mut evidence = evidence.to_vec();
+        if recalled.trouble.is_none() {
+            let known = number(runner, &evidence, &recalled.memory);
+            let host = &recalled.host;
+            evidence.extend(host.evidence(known, second_look_of, now, self.policy()));
+        }
         if let Some(what) = &recalled.trouble {
             evidence.push(Evidence::failed(Witness::Memory, what.as_str(), now));
         }
@@ -108,22 +136,24 @@ impl Guard {
         runner: &Runner,
         evidence: Vec<Evidence>,
         mut recalled: Recalled,
+        second_look_of: Option<&Nonce>,
         deadline: Deadline,
     ) -> Decision {
-        let key = self.key(runner);
+        let [key, ..] = self.keys(runner);
+        let decide = |recalled: &Recalled| self.decide(runner, &evidence, recalled, second_look_of);
         let records = &self.inner.records;
         for _ in 0..ATTEMPTS {
-            let (decision, memory) = self.decide(runner, &evidence, &recalled);
+            let (decision, memory) = decide(&recalled);
             // A permit is always written: so it is known that nobody wrote in between.
             let is_worth_it = decision.verdict() == Verdict::Terminate
                 || recalled.trouble.is_some()
                 || memory.is_news(&recalled.memory, self.policy());
             if !recalled.can_be_kept || !is_worth_it {
-                return decision;
+                return self.timed(decision);
             }
             let write = records.write(&key, recalled.version, &memory);
             let what = match deadline.meet(write).await {
-                Ok(Ok(Swap::Done(_))) => return decision,
+                Ok(Ok(Swap::Done(_))) => return self.timed(decision),
                 Ok(Ok(Swap::Conflict)) => {
                     let trouble = recalled.trouble.take();
                     recalled = self.recall(runner, deadline).await;
@@ -135,9 +165,30 @@ impl Guard {
                 Err(late) => format!("{}: {late}", records.describe()),
             };
             recalled.trouble = Some(what);
-            return self.decide(runner, &evidence, &recalled).0;
+            return decide(&recalled).0;
         }
         recalled.trouble = Some(records.contended().to_string());
-        self.decide(runner, &evidence, &recalled).0
+        decide(&recalled).0
     }
+
+    /// A permit expires by the monotonic clock, too: no setting of the wall clock stretches it.
+    fn timed(&self, decision: Decision) -> Decision {
+        match decision {
+            Decision::Terminate(permit) => {
+                let left = crate::time::age(permit.expires_at(), self.now());
+                let left = left.to_std().unwrap_or_default();
+                Decision::Terminate(permit.expiring(monotonic() + left))
+            }
+            hold => hold,
+        }
+    }
+}
+
+/// The number that a runner is registered under, as far as anybody knows.
+fn number(runner: &Runner, evidence: &[Evidence], memory: &Memory) -> Option<RunnerId> {
+    let shown = evidence.iter().find_map(|evidence| match &evidence.signal {
+        Signal::Registration(registration) => registration.id(),
+        _ => None,
+    });
+    shown.or(runner.id).or(memory.id())
 }

@@ -167,12 +167,13 @@ impl Guard {
         let mut evidence = self
             .gather(&ask, reading, |source| cheap(source.cost()))
             .await;
-        let (so_far, _) = self.decide(&runner, &evidence, &recalled);
+        let (so_far, _) = self.decide(&runner, &evidence, &recalled, None);
         if is_worth_a_scan(&so_far) {
             let scans = self.gather(&ask, reading, |source| !cheap(source.cost()));
             evidence.extend(scans.await);
         }
-        self.conclude(&runner, evidence, recalled, deadline).await
+        self.conclude(&runner, evidence, recalled, None, deadline)
+            .await
     }
 }
 
@@ -191,6 +192,7 @@ fn is_worth_a_scan(so_far: &Decision) -> bool {
         | HoldCode::Objection
         | HoldCode::ObjectionUnreadable
         | HoldCode::Pinned
+        | HoldCode::PermitOutstanding
         | HoldCode::FleetUnreadable => true,
         _ => false,
     })
@@ -211,10 +213,12 @@ impl Surveyed {
             let spent = Evidence::new("budget", guard.now(), Signal::Fleet(spent));
             let evidence: Vec<_> = evidence.into_iter().chain([spent]).collect();
             let recalled = guard.recall(&runner, self.deadline).await;
-            return guard.decide(&runner, &evidence, &recalled).0;
+            return guard.decide(&runner, &evidence, &recalled, None).0;
         }
         let deadline = guard.reading().or_sooner(self.deadline);
-        let decision = guard.look(&runner, self.round.clone(), deadline).await;
+        let decision = guard
+            .look(&runner, self.round.clone(), deadline, None)
+            .await;
         if decision.verdict() == Verdict::Terminate {
             self.permits_left = self.permits_left.map(|left| left.saturating_sub(1));
         }

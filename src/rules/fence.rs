@@ -3,7 +3,7 @@
 use super::{Finding, Look, Rule};
 use crate::{
     evidence::Witness,
-    fence::{Incarnation, Phase},
+    fence::{Deregistration, Incarnation, Phase},
     hold::{Cause, HoldReason},
     seen::fences,
     time::after,
@@ -29,17 +29,24 @@ impl Rule for Fenced {
             match fence.phase(whom, look.now) {
                 Phase::Open | Phase::Lapsed(_) => None,
                 // The second look, and it has settled.
-                Phase::Draining { drain, .. } if look.seen.drained == Some(drain) => None,
+                Phase::Draining { drain, lapses_in } if look.seen.drained == Some(drain) => {
+                    let registered = look.seen.registration.is_registered();
+                    let gone = drain.deregistration == Deregistration::Done;
+                    (gone && registered).then(|| (after(look.now, lapses_in), true))
+                }
                 Phase::Draining { lapses_in, .. } | Phase::Terminating { lapses_in } => {
-                    Some(after(look.now, lapses_in))
+                    Some((after(look.now, lapses_in), false))
                 }
             }
         });
         match outstanding.max() {
-            Some(lapses_at) => Finding::Hold(HoldReason::new(
-                Cause::PermitOutstanding(lapses_at),
-                lapses_at,
-            )),
+            Some((lapses_at, shown)) => {
+                let cause = match shown {
+                    true => Cause::StillRegistered(lapses_at),
+                    false => Cause::PermitOutstanding(lapses_at),
+                };
+                Finding::Hold(HoldReason::new(cause, lapses_at))
+            }
             None if look.seen.roll.unheard(Witness::Fence) => {
                 look.unheard(Witness::Fence, Cause::FenceUnreadable)
             }

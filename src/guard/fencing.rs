@@ -1,0 +1,82 @@
+//! One step of a fence: read it, decide, write it if nobody else did, and again otherwise.
+
+use super::Guard;
+use crate::{
+    clock::Deadline,
+    fence::{Fence, FenceRefused, Nonce},
+    records::{ATTEMPTS, Kept},
+    runner::Runner,
+    store::{Kind, StoreError, Swap},
+};
+use chrono::TimeDelta;
+use std::sync::Arc;
+use thiserror::Error;
+use uuid::Uuid;
+
+/// Why a step was not made.
+#[derive(Debug, Clone, Error)]
+pub(super) enum NoStep {
+    #[error(transparent)]
+    Refused(#[from] FenceRefused),
+    /// It may have been made.
+    #[error("{0}")]
+    Unwritten(Arc<str>),
+}
+
+impl From<StoreError> for NoStep {
+    fn from(error: StoreError) -> Self {
+        Self::Unwritten(error.to_string().into())
+    }
+}
+
+/// A name that no drain ever had.
+pub(super) fn new_nonce() -> Nonce {
+    Nonce::new(Uuid::new_v4().to_string())
+}
+
+impl Guard {
+    /// Makes one step: `step` is given the fence, and how long ago it was written.
+    pub(super) async fn step(
+        &self,
+        runner: &Runner,
+        deadline: Deadline,
+        step: impl Fn(&Fence, TimeDelta) -> Result<Fence, FenceRefused>,
+    ) -> Result<(), NoStep> {
+        let made = deadline.meet(self.step_in_any_time(runner, step)).await;
+        made.unwrap_or_else(|late| {
+            let store = self.inner.records.describe();
+            Err(NoStep::Unwritten(format!("{store}: {late}").into()))
+        })
+    }
+
+    async fn step_in_any_time(
+        &self,
+        runner: &Runner,
+        step: impl Fn(&Fence, TimeDelta) -> Result<Fence, FenceRefused>,
+    ) -> Result<(), NoStep> {
+        let records = &self.inner.records;
+        let key = records.of_host(&runner.scope, Kind::Fence, &runner.name);
+        for _ in 0..ATTEMPTS {
+            let Kept {
+                value: fence,
+                version,
+                age,
+                lost,
+            } = records.read_one::<Fence>(&key).await?;
+            if let Some(what) = lost {
+                // Begun anew, as one that a job took: nothing that is out counts.
+                let anew = fence.release();
+                let _ = records.write(&key, version, &anew).await?;
+                return Err(NoStep::Unwritten(what.into()));
+            }
+            let next = step(&fence, age)?;
+            if next == fence {
+                return Ok(());
+            }
+            if let Swap::Done(_) = records.write(&key, version, &next).await? {
+                return Ok(());
+            }
+        }
+        Err(records.contended().into())
+    }
+}

@@ -1,0 +1,99 @@
+//! The human exit from a hold.
+
+use super::Guard;
+use crate::{
+    fence::Fence,
+    memory::Memory,
+    records::Records,
+    runner::{RunnerName, Scope},
+    store::{Kind, Store, StoreError},
+    time::{At, Instant},
+};
+use serde::{Deserialize, Serialize};
+use std::{fmt, sync::Arc};
+
+/// How many releases of one runner are kept.
+const KEPT: usize = 64;
+
+/// What an operator says: somebody looked, and nothing stands behind what was heard of the runner until now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// When.
+    pub at: Instant,
+    /// Who.
+    pub by: Arc<str>,
+    /// Why.
+    pub note: Arc<str>,
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} by {}: {}", At(self.at), self.by, self.note)
+    }
+}
+
+/// Releases a runner from what holds it without an end: what a silent beacon left, the job that a webhook left
+/// open, a drain or a termination that is out. Vacancy counts from now, and what is heard after now holds as
+/// ever; so does a lease that is live. Every permit that is out is worth nothing.
+///
+/// It is written down before it is done. It gives back all that were ever written down, the latest last.
+///
+/// # Errors
+/// [`StoreError`] when it could not be written; it may be done in part, and can be done again.
+pub async fn release(
+    store: impl Store + 'static,
+    api: &str,
+    scope: &Scope,
+    runner: &RunnerName,
+    release: Release,
+) -> Result<Vec<Release>, StoreError> {
+    released(&Records::new(Arc::new(store), api), scope, runner, release).await
+}
+
+impl Guard {
+    /// Releases a runner; see [`release`].
+    ///
+    /// # Errors
+    /// As [`release`].
+    pub async fn release(
+        &self,
+        scope: &Scope,
+        runner: &RunnerName,
+        by: &str,
+        note: &str,
+    ) -> Result<Vec<Release>, StoreError> {
+        let release = Release {
+            at: self.now(),
+            by: by.into(),
+            note: note.into(),
+        };
+        released(&self.inner.records, scope, runner, release).await
+    }
+}
+
+async fn released(
+    records: &Records,
+    scope: &Scope,
+    runner: &RunnerName,
+    release: Release,
+) -> Result<Vec<Release>, StoreError> {
+    let audit = records.of_host(scope, Kind::Releases, runner);
+    let told = records.update(&audit, |releases: &mut Vec<Release>| {
+        releases.push(release.clone());
+        let surplus = releases.len().saturating_sub(KEPT);
+        releases.drain(..surplus);
+        releases.clone()
+    });
+    let told = told.await?;
+    let fence = records.of_host(scope, Kind::Fence, runner);
+    records
+        .update(&fence, |fence: &mut Fence| *fence = fence.release())
+        .await?;
+    let memory = records.of_runner(scope, Kind::Memory, runner);
+    let at = release.at;
+    records
+        .update(&memory, |memory: &mut Memory| memory.release(at))
+        .await?;
+    tracing::warn!(%runner, %scope, by = &*release.by, note = &*release.note, "released");
+    Ok(told)
+}

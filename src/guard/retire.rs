@@ -1,0 +1,443 @@
+//! The whole way out: look, announce, deregister, settle, look again, terminate. Each call goes on where the
+//! record of the runner's fence says that the last one stopped, whoever made it.
+
+use super::{
+    Guard, Mode,
+    fencing::{NoStep, new_nonce},
+};
+use crate::{
+    clock::Deadline,
+    decision::{Basis, Decision, Hold},
+    evidence::{Claim, Witness},
+    fence::{Deregistration, Drain, Ended, Fence, FenceRefused, Incarnation, Mark, Next, State},
+    fleet::Roster,
+    memory::Memory,
+    permit::{Go, Refused},
+    registrar::Deregistered,
+    runner::Runner,
+    source::Round,
+    store::Kind,
+    time::{At, Instant, after, age},
+};
+use chrono::TimeDelta;
+use std::{fmt, sync::Arc};
+use thiserror::Error;
+
+/// How far a call of [`Guard::retire`] came.
+#[derive(Debug)]
+#[must_use = "a retirement goes on only if it is called again"]
+pub enum Retirement<E> {
+    /// The runner must stay.
+    Held(Hold),
+    /// It is announced that the runner goes, and it is deregistered if the guard deregisters. Call again.
+    Draining {
+        /// When the second look can be made.
+        resume_at: Instant,
+        /// How far deregistering has come.
+        deregistration: Deregistration,
+    },
+    /// A step was not made. Call again, at this instant at the earliest where it is known.
+    Stopped {
+        /// Why.
+        why: Setback,
+        /// When calling again can help.
+        retry_at: Option<Instant>,
+    },
+    /// The runner has a job, and was deregistered before that showed: GitHub's own flag had let it go. It must
+    /// stay until the job is over; whether GitHub lets the job end well is not known. It is told once.
+    DeregisteredWhileOccupied {
+        /// Who says that there is a job.
+        by: String,
+    },
+    /// Terminate was called, and did not fail.
+    Terminated(Basis),
+    /// Terminate was called, and failed: it may have been done or not. Another try needs a new decision.
+    Failed(E),
+}
+
+/// Why a step of a retirement was not made.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Setback {
+    /// The permit was not redeemed, or the fence not written.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// It is not known whether the runner was deregistered. Calling again asks again.
+    #[error("nobody knows whether it was deregistered: {what}; call again")]
+    Deregistering {
+        /// What went wrong.
+        what: Arc<str>,
+    },
+    /// GitHub would not deregister it: it has a job.
+    #[error("GitHub will not deregister it, for it has a job; ask again")]
+    Occupied,
+}
+
+impl From<NoStep> for Setback {
+    fn from(no_step: NoStep) -> Self {
+        Self::Refused(match no_step {
+            NoStep::Refused(refused) => refused.into(),
+            NoStep::Unwritten(what) => Refused::Unwritten { what },
+        })
+    }
+}
+
+impl<E> Retirement<E> {
+    /// When calling again can help, where a clock can tell. `None` once terminate was called.
+    #[must_use]
+    pub fn retry_at(&self) -> Option<Instant> {
+        match self {
+            Self::Held(hold) => hold.retry_at(),
+            Self::Draining { resume_at, .. } => Some(*resume_at),
+            Self::Stopped { retry_at, .. } => *retry_at,
+            Self::DeregisteredWhileOccupied { .. } | Self::Terminated(_) | Self::Failed(_) => None,
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Retirement<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held(hold) => hold.fmt(f),
+            Self::Draining {
+                resume_at,
+                deregistration,
+            } => {
+                f.write_str(match deregistration {
+                    Deregistration::Done => "draining, deregistered",
+                    Deregistration::Refuted => "draining; GitHub keeps it registered, as expected",
+                    Deregistration::Due | Deregistration::NotWanted => "draining",
+                })?;
+                write!(f, ": to be looked at again at {}", At(*resume_at))
+            }
+            Self::Stopped { why, .. } => write!(f, "stopped: {why}"),
+            Self::DeregisteredWhileOccupied { by } => {
+                write!(
+                    f,
+                    "it has a job, and was deregistered before that showed: {by}"
+                )
+            }
+            Self::Terminated(basis) => write!(f, "terminated: {basis}"),
+            Self::Failed(error) => write!(f, "terminate failed: {error}"),
+        }
+    }
+}
+
+/// A retirement of this runner that stands in the record.
+struct Standing {
+    drain: Drain,
+    mark: Mark,
+    settled_at: Instant,
+}
+
+impl Guard {
+    /// Lets a runner go the whole way: a look, and, if it may go, the announcement of that in its fence; then
+    /// it is deregistered, if the guard [deregisters](super::GuardBuilder::deregister); then it settles for
+    /// [`Policy::settle`](crate::Policy::settle), in which a starting job takes the fence back; then a second
+    /// look, only on what is asked for after that; then `terminate` is called, once, with a [`Go`].
+    ///
+    /// It never waits for all of that: each call goes as far as it can, and any later one, by any guard on
+    /// the same store, goes on from there. Call it again until it says that the runner is terminated or held;
+    /// a drain that nobody goes on with lapses after 10 minutes, and vacancy counts anew.
+    ///
+    /// `terminate` must call the cloud at once: what a pause inside of it lets happen, nobody sees. If it fails
+    /// the runner is not tried again but by a new decision. In shadow mode every runner is held.
+    ///
+    /// ```no_run
+    /// use scale_in_guard::{Guard, Runner, guard::Retirement};
+    /// # async fn call_terminate(_: &Runner) -> std::io::Result<()> { Ok(()) }
+    /// # async fn run(guard: Guard, runner: Runner) {
+    /// let retirement = guard
+    ///     .retire(&runner, async |go| call_terminate(go.runner()).await)
+    ///     .await;
+    /// match &retirement {
+    ///     Retirement::Terminated(basis) => println!("gone: {basis}"),
+    ///     later => println!("{later}; call again at {:?}", later.retry_at()),
+    /// }
+    /// # }
+    /// ```
+    pub async fn retire<E>(
+        &self,
+        runner: &Runner,
+        terminate: impl AsyncFnOnce(Go) -> Result<(), E>,
+    ) -> Retirement<E> {
+        match self.go_on(runner).await {
+            Err(retirement) => retirement.of(),
+            Ok((go, mark)) => {
+                let basis = go.basis();
+                match terminate(go).await {
+                    Ok(()) => {
+                        self.end(runner, &mark, Ended::Terminated).await;
+                        Retirement::Terminated(basis)
+                    }
+                    Err(error) => {
+                        self.end(runner, &mark, Ended::Failed).await;
+                        Retirement::Failed(error)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Goes on as far as it can: to a go, or to where this call ends.
+    async fn go_on(&self, runner: &Runner) -> Result<(Go, Mark), Retirement<Never>> {
+        let deadline = Deadline::within(self.policy().ask_deadline);
+        if self.mode() == Mode::Shadow {
+            return Err(match self.can_terminate(runner).await {
+                Decision::Hold(hold) => Retirement::Held(hold),
+                // Shadow mode gives none.
+                Decision::Terminate(_) => stopped(Refused::RunOut, None),
+            });
+        }
+        let recalled = self.recall(runner, deadline).await;
+        let (fence, written_at) = recalled.host().fence();
+        let now = self.now();
+        let whom = Incarnation::of(runner, recalled.shared().id());
+        let standing = |drain: &Drain| Standing {
+            drain: drain.clone(),
+            mark: drain.mark(fence.epoch()),
+            settled_at: after(written_at, self.policy().settle),
+        };
+        match fence.next(whom, age(now, written_at), self.policy()) {
+            Next::Look => Err(self.begin(runner, &fence, deadline).await),
+            Next::Wait { lapses_in } => {
+                let outstanding = FenceRefused::Outstanding { lapses_in };
+                let retry_at = Some(after(now, lapses_in));
+                Err(stopped(Refused::from(outstanding), retry_at))
+            }
+            Next::Deregister(drain) => {
+                Err(self.deregister(runner, &standing(drain), deadline).await)
+            }
+            Next::Settle { drain, .. } => Err(standing(drain).draining()),
+            Next::LookAgain(drain) => self.look_again(runner, &standing(drain), deadline).await,
+        }
+    }
+
+    /// The first look, and the announcement.
+    async fn begin(&self, runner: &Runner, fence: &Fence, deadline: Deadline) -> Retirement<Never> {
+        let looked = self
+            .look(runner, Round::of_one(runner), deadline, None)
+            .await;
+        let permit = match self.answer(looked, deadline).await {
+            Decision::Terminate(permit) => permit,
+            Decision::Hold(hold) => {
+                let State::Taken {
+                    deregistered: true, ..
+                } = fence.state()
+                else {
+                    return Retirement::Held(hold);
+                };
+                let said = self.step(runner, Deadline::within(super::TO_REMEMBER), |fence, _| {
+                    Ok(fence.reported())
+                });
+                return match said.await {
+                    Ok(()) => {
+                        self.deregistered_while_occupied(runner, hold.to_string())
+                            .await
+                    }
+                    Err(_) => Retirement::Held(hold),
+                };
+            }
+        };
+        let drain = Drain {
+            nonce: new_nonce(),
+            basis: permit.basis(),
+            of: permit.whom(),
+            deregistration: match &self.inner.registrar {
+                Some(_) => Deregistration::Due,
+                None => Deregistration::NotWanted,
+            },
+        };
+        let epoch = permit.fence().map_or(0, |seen| seen.fence.epoch());
+        if let Err(refused) = self.is_good(&permit) {
+            return stopped(refused, None);
+        }
+        let deadline_to_write = Deadline::within(super::TO_REMEMBER);
+        let announced = self.step(runner, deadline_to_write, |fence, age| {
+            fence.drain(epoch, drain.clone(), age)
+        });
+        if let Err(no_step) = announced.await {
+            return self.not_made(no_step);
+        }
+        let standing = Standing {
+            mark: drain.mark(epoch),
+            drain,
+            settled_at: after(self.now(), self.policy().settle),
+        };
+        match standing.drain.deregistration {
+            Deregistration::Due => self.deregister(runner, &standing, deadline).await,
+            _ => standing.draining(),
+        }
+    }
+
+    /// Takes the registration away, and writes down that it is gone.
+    async fn deregister(
+        &self,
+        runner: &Runner,
+        standing: &Standing,
+        deadline: Deadline,
+    ) -> Retirement<Never> {
+        let gone = match (&self.inner.registrar, standing.drain.of.id) {
+            (Some(registrar), Some(id)) => {
+                match deadline.meet(registrar.deregister(runner, id)).await {
+                    Ok(Ok(gone)) => gone,
+                    Ok(Err(trouble)) => return deregistering(trouble.to_string()),
+                    Err(late) => return deregistering(late.to_string()),
+                }
+            }
+            // Nobody ever saw a registration: there is none to take away.
+            (_, None) => Deregistered::Unknown,
+            (None, Some(_)) => {
+                return deregistering("this guard has no registrar, and the one that began has");
+            }
+        };
+        let refutes = matches!(
+            standing.drain.basis,
+            Basis::Lost | Basis::BusyRefuted | Basis::Wedged
+        );
+        let how = match gone {
+            Deregistered::Removed | Deregistered::Unknown => Deregistration::Done,
+            Deregistered::Occupied if refutes => Deregistration::Refuted,
+            Deregistered::Occupied => {
+                self.end(runner, &standing.mark, Ended::GivenUp).await;
+                let key = self
+                    .inner
+                    .records
+                    .of_runner(&runner.scope, Kind::Memory, &runner.name);
+                let now = self.now();
+                let said = self
+                    .inner
+                    .records
+                    .update(&key, |memory: &mut Memory| memory.flag_said_busy(now));
+                if !matches!(
+                    Deadline::within(super::TO_REMEMBER).meet(said).await,
+                    Ok(Ok(()))
+                ) {
+                    tracing::warn!(runner = %runner.name, "could not write down that GitHub said busy");
+                }
+                return Retirement::Stopped {
+                    why: Setback::Occupied,
+                    retry_at: Some(after(now, self.policy().grace)),
+                };
+            }
+        };
+        self.note_departure(runner).await;
+        let deadline_to_write = Deadline::within(super::TO_REMEMBER);
+        let written = self.step(runner, deadline_to_write, |fence, age| {
+            fence.deregistered(&standing.mark, how, age)
+        });
+        match written.await {
+            Ok(()) => Retirement::Draining {
+                resume_at: after(self.now(), self.policy().settle),
+                deregistration: how,
+            },
+            Err(no_step) => self.not_made(no_step),
+        }
+    }
+
+    /// The second look.
+    async fn look_again(
+        &self,
+        runner: &Runner,
+        standing: &Standing,
+        deadline: Deadline,
+    ) -> Result<(Go, Mark), Retirement<Never>> {
+        let Standing { drain, mark, .. } = standing;
+        let round = Round::of_one(runner);
+        let looked = self.look(runner, round, deadline, Some(&drain.nonce)).await;
+        let policy = self.policy();
+        let was_deregistered = drain.deregistration == Deregistration::Done;
+        let permit = match self.answer(looked, deadline).await {
+            Decision::Terminate(permit) => permit,
+            Decision::Hold(hold) => {
+                if !is_occupied(&hold) {
+                    // A witness that could not be heard, or an objection: the drain stands until it lapses.
+                    return Err(Retirement::Held(hold));
+                }
+                self.end(runner, mark, Ended::GivenUp).await;
+                return Err(match was_deregistered {
+                    true => {
+                        self.deregistered_while_occupied(runner, hold.to_string())
+                            .await
+                    }
+                    false => Retirement::Held(hold),
+                });
+            }
+        };
+        let terminate = |fence: &Fence, age: TimeDelta| fence.terminate(mark, age, policy);
+        match self.go(permit, mark, terminate).await {
+            Ok(go) => Ok((go, mark.clone())),
+            Err(refused) => Err(stopped(refused, None)),
+        }
+    }
+
+    async fn deregistered_while_occupied(&self, runner: &Runner, by: String) -> Retirement<Never> {
+        tracing::error!(runner = %runner.name, scope = %runner.scope, by, "deregistered_while_occupied");
+        self.note(runner, Roster::was_occupied).await;
+        Retirement::DeregisteredWhileOccupied { by }
+    }
+
+    fn not_made(&self, no_step: NoStep) -> Retirement<Never> {
+        let retry_at = match &no_step {
+            NoStep::Refused(FenceRefused::Outstanding { lapses_in }) => {
+                Some(after(self.now(), *lapses_in))
+            }
+            _ => None,
+        };
+        stopped(no_step, retry_at)
+    }
+}
+
+impl Standing {
+    fn draining(&self) -> Retirement<Never> {
+        Retirement::Draining {
+            resume_at: self.settled_at,
+            deregistration: self.drain.deregistration,
+        }
+    }
+}
+
+/// Before terminate is called, nothing of it can fail.
+type Never = std::convert::Infallible;
+
+impl Retirement<Never> {
+    fn of<E>(self) -> Retirement<E> {
+        match self {
+            Self::Held(hold) => Retirement::Held(hold),
+            Self::Draining {
+                resume_at,
+                deregistration,
+            } => Retirement::Draining {
+                resume_at,
+                deregistration,
+            },
+            Self::Stopped { why, retry_at } => Retirement::Stopped { why, retry_at },
+            Self::DeregisteredWhileOccupied { by } => Retirement::DeregisteredWhileOccupied { by },
+            Self::Terminated(basis) => Retirement::Terminated(basis),
+            Self::Failed(never) => match never {},
+        }
+    }
+}
+
+fn stopped(why: impl Into<Setback>, retry_at: Option<Instant>) -> Retirement<Never> {
+    Retirement::Stopped {
+        why: why.into(),
+        retry_at,
+    }
+}
+
+fn deregistering(what: impl Into<Arc<str>>) -> Retirement<Never> {
+    let what = what.into();
+    stopped(Setback::Deregistering { what }, None)
+}
+
+/// Whether some witness says that there is a job, and not only that it could not be heard.
+fn is_occupied(hold: &Hold) -> bool {
+    let claims = hold.assessment().claims;
+    claims
+        .who(Claim::Occupied)
+        .any(|who| who != Witness::Registration)
+        || hold
+            .reasons()
+            .any(|reason| reason.code() == crate::HoldCode::Busy)
+}
