@@ -24,7 +24,9 @@ pub struct Beat {
     /// The registration's number, as the runner's own files have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner: Option<RunnerId>,
-    /// What the beacon knows.
+    /// When it was sent, by the clock of the host: what the heartbeat says, it says as of then.
+    pub sent_at: Instant,
+    /// What the beacon knew at its last look.
     pub heartbeat: Heartbeat,
     /// Whether it is its last word: the beacon was told to end. That is not *vacant*.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -42,7 +44,7 @@ impl Beat {
     /// What the beacon told, in the time of whoever received it at `at`.
     #[must_use]
     pub fn received(&self, at: Instant) -> Heartbeat {
-        self.heartbeat.moved(age(at, self.heartbeat.heard_at))
+        self.heartbeat.moved(age(at, self.sent_at))
     }
 }
 
