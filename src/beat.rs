@@ -80,7 +80,8 @@ pub fn heard(
         Some((State::Taken { sequence, .. }, taken_at)) if *sequence >= last => {
             let mut heartbeat = heard.unwrap_or_else(|| Heartbeat::new(taken_at));
             let job = HostJob::new(TAKER);
-            heartbeat.hear(Report::Started { job, at: taken_at }, taken_at, policy);
+            let received_at = taken_at.max(heartbeat.heard_at);
+            heartbeat.hear(Report::Started { job, at: taken_at }, received_at, policy);
             Some(heartbeat)
         }
         _ => heard,
