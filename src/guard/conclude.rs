@@ -140,6 +140,9 @@ impl Guard {
         deadline: Deadline,
     ) -> Decision {
         let [key, ..] = self.keys(runner);
+        if recalled.host.lost_its_fence() {
+            self.begin_fence_anew(runner, deadline).await;
+        }
         let decide = |recalled: &Recalled| self.decide(runner, &evidence, recalled, second_look_of);
         let records = &self.inner.records;
         for _ in 0..ATTEMPTS {

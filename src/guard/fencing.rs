@@ -49,6 +49,14 @@ impl Guard {
         })
     }
 
+    /// Begins a fence anew whose record could not be read. If that fails, the next look tries again.
+    pub(super) async fn begin_fence_anew(&self, runner: &Runner, deadline: Deadline) {
+        let nothing = |fence: &Fence, _| Ok(fence.clone());
+        if let Err(error) = self.step(runner, deadline, nothing).await {
+            tracing::warn!(runner = %runner.name, %error, "the fence is begun anew");
+        }
+    }
+
     async fn step_in_any_time(
         &self,
         runner: &Runner,

@@ -50,6 +50,13 @@ impl Host {
         fence.unwrap_or((Fence::default(), self.asked_at))
     }
 
+    /// Whether the fence's record could not be read.
+    pub(super) fn lost_its_fence(&self) -> bool {
+        self.lost
+            .iter()
+            .any(|(witness, _)| *witness == Witness::Fence)
+    }
+
     /// What the beacon last reported, unless it said that it goes; and when we received it.
     pub(super) fn expected_beat(&self) -> Option<(&Beat, Instant)> {
         let beat = self.beat.as_ref().filter(|(beat, _)| !beat.going)?;
