@@ -1,6 +1,11 @@
 //! The beacon: a small process on the runner's host that reads what the runner logs, watches for its worker
 //! process, and reports both, also when there is nothing to report.
 
+mod log_tail;
+mod root;
+
+pub use log_tail::{Blindness, LogTail};
+pub use root::{ConfigStamp, RootError, RunnerConfig, RunnerRoot};
 mod report;
 
 pub use report::{ReportError, Reporter, Word};

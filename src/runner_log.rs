@@ -162,6 +162,13 @@ pub fn parse(line: &str) -> Option<LogLine<'_>> {
     Some(LogLine { at, event })
 }
 
+/// Whether a line begins as a runner's lines do, whatever it says. Where none does, it is no runner's log, or one
+/// of a version that nobody here knows.
+#[must_use]
+pub fn has_header(line: &str) -> bool {
+    header(line).is_some()
+}
+
 /// `[yyyy-MM-dd HH:mm:ssZ TYPE Source] message`, with `RUNNER ` before the stamp on standard output.
 fn header(line: &str) -> Option<(Instant, &str, &str, &str)> {
     let rest = line.strip_prefix('[')?;
