@@ -12,6 +12,7 @@
 mod check;
 #[cfg(feature = "testing")]
 mod deployment;
+mod hook;
 mod replay;
 #[cfg(feature = "testing")]
 mod sweep;

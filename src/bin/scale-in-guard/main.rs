@@ -2,6 +2,7 @@
 
 mod check;
 mod deployment;
+mod hook;
 mod html;
 mod input;
 mod replay;
@@ -35,6 +36,7 @@ enum Command {
     Sweep(sweep::Arguments),
     Shadow(shadow::Arguments),
     Replay(replay::Arguments),
+    Hook(hook::Arguments),
     /// Print a completion script for a shell
     ///
     /// For bash: source <(scale-in-guard completions bash)
@@ -48,17 +50,21 @@ enum Command {
 type Fault = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("SCALE_IN_GUARD_LOG");
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("warn")))
-        .with_writer(io::stderr)
-        .init();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if hook::is_asked() => return hook::misused(&error),
+        Err(error) => error.exit(),
+    };
+    // A job waits for its hooks: nothing slow comes before.
+    if !matches!(cli.command, Command::Hook(_)) {
+        begin_log();
+    }
     let done = match cli.command {
         Command::Check(arguments) => wait_for(check::run(&arguments)),
         Command::Sweep(arguments) => wait_for(sweep::run(&arguments)),
         Command::Shadow(arguments) => wait_for(shadow::run(&arguments)),
         Command::Replay(arguments) => Ok(replay::run(&arguments)),
+        Command::Hook(arguments) => Ok(hook::run(&arguments)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "scale-in-guard", &mut script);
@@ -72,6 +78,14 @@ fn main() -> ExitCode {
         tell(format_args!("scale-in-guard: {fault}"));
         ExitCode::from(2)
     })
+}
+
+fn begin_log() {
+    let filter = EnvFilter::try_from_env("SCALE_IN_GUARD_LOG");
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("warn")))
+        .with_writer(io::stderr)
+        .init();
 }
 
 fn wait_for(work: impl Future<Output = Result<ExitCode, Fault>>) -> Result<ExitCode, Fault> {
