@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use scale_in_guard::{
     Policy,
     lease::{Heartbeat, LeaseState, Report},
-    runner_log::{LogEvent, LogReader, Renewal, parse},
+    runner_log::{LogEvent, LogReader, Renewal, has_header, parse},
 };
 
 const JOB: &str = "42b445e6-82dd-5f8b-a498-a9859d5322d2";
@@ -579,5 +579,25 @@ proptest! {
         let lease = heartbeat.leases.iter().find(|lease| lease.job.to_string() == mine).expect("kept");
         prop_assert!(lease.state == LeaseState::Open || restarted);
         prop_assert!(heartbeat.live_lease(at("2026-08-17T02:09:59Z")).is_some());
+    }
+}
+
+#[test]
+fn a_header_is_known_whatever_the_line_says() {
+    for (line, is_known) in [
+        ("[2026-05-14 02:00:00Z ERR  Whatever] anything", true),
+        (
+            "[RUNNER 2026-05-14 02:00:00Z INFO Listener] Version: 2.336.0",
+            true,
+        ),
+        ("[2026-05-14 02:00:00Z INFO Listener]", false),
+        (
+            "[14/05/2026 02:00:00 INFO Listener] Version: 2.336.0",
+            false,
+        ),
+        ("   at GitHub.Runner.Listener.Runner.RunAsync()", false),
+        ("", false),
+    ] {
+        assert_eq!(has_header(line), is_known, "{line}");
     }
 }

@@ -118,9 +118,12 @@ impl Watch {
         let is_first = !self.looked;
         self.looked = true;
 
-        self.hear(Report::Alive, now);
         // Whether it is still blind is known at the end. Nobody reads the heartbeat before.
-        self.hear(Report::Sees, now);
+        let lives = match before.blind {
+            Some(_) => Report::Sees,
+            None => Report::Alive,
+        };
+        self.hear(lives, now);
 
         let processes = processes.of(&self.root);
         let seen = processes.unwrap_or_default();
