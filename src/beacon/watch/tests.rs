@@ -679,3 +679,16 @@ fn a_log_that_is_behind_says_no_vacancy() {
     assert!(watch.look(LISTENER, 3).started);
     assert_eq!((watch.idle(), watch.blind()), (None, None));
 }
+
+#[test]
+fn a_mark_that_comes_counts_whatever_the_hosts_clock_says() {
+    for marked_at in [-100_000, 100_000] {
+        let host = Host::new();
+        host.logs(listening(0));
+        let mut watch = host.begin(0);
+        watch.look(LISTENER, 1);
+        host.hook(HookEvent::Started, marked_at);
+        assert_eq!(watch.look(LISTENER, 2), news(true, true), "{marked_at}");
+        assert_eq!(watch.idle(), None, "{marked_at}");
+    }
+}
