@@ -8,13 +8,14 @@
 pub mod hook;
 mod log_tail;
 mod processes;
+mod report;
 mod root;
+mod run;
 mod watch;
 
 pub use log_tail::{Blindness, LogTail};
 pub use processes::{Processes, RootProcesses};
-pub use root::{ConfigStamp, RootError, RunnerConfig, RunnerRoot};
-pub use watch::{Look, Watch};
-mod report;
-
 pub use report::{ReportError, Reporter, Word};
+pub use root::{ConfigStamp, RootError, RunnerConfig, RunnerRoot};
+pub use run::{Beacon, RunError, Watched};
+pub use watch::{Look, Watch};

@@ -179,6 +179,12 @@ impl FromStr for Scope {
 }
 
 impl Scope {
+    /// Whether both are one: GitHub tells scopes apart without regard to case.
+    #[cfg(feature = "beacon")]
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.in_lower_case() == other.in_lower_case()
+    }
+
     /// The same scope, as it stands in keys: GitHub tells scopes apart without regard to case.
     #[cfg(feature = "guard")]
     pub(crate) fn in_lower_case(&self) -> Self {

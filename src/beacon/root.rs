@@ -221,7 +221,7 @@ impl RunnerRoot {
             name,
             id: value(&keys, "agentId").and_then(number).map(RunnerId),
             scope,
-            ephemeral: value(&keys, "ephemeral").and_then(Value::as_bool),
+            ephemeral: value(&keys, "ephemeral").and_then(boolean),
         })
     }
 }
@@ -259,6 +259,20 @@ fn number(value: &Value) -> Option<u64> {
         .as_u64()
         .or_else(|| value.as_str()?.trim().parse().ok())?;
     (number > 0).then_some(number)
+}
+
+/// A just-in-time configuration has every value as text.
+fn boolean(value: &Value) -> Option<bool> {
+    let said = |word: &str| {
+        value
+            .as_str()
+            .is_some_and(|text| text.eq_ignore_ascii_case(word))
+    };
+    match value.as_bool() {
+        None if said("true") => Some(true),
+        None if said("false") => Some(false),
+        known => known,
+    }
 }
 
 /// Where a URL such as people give to `config.sh` leads: one segment after the host, or two, as the runner

@@ -2,12 +2,11 @@
 
 use crate::{
     Fault,
-    deployment::{Deployment, beside_busy_only, unless_refused},
+    deployment::{Deployment, Subject, beside_busy_only, unless_refused},
     terminal::tell,
 };
-use chrono::{DateTime, Utc};
 use clap::Args;
-use scale_in_guard::{Decision, Runner, runner::RunnerName};
+use scale_in_guard::Decision;
 use std::{io::Write, process::ExitCode};
 
 /// May this runner be terminated now? Asks GitHub for its registration and for the jobs that could be on
@@ -44,26 +43,15 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     deployment: Deployment,
 
-    /// The runner's name, as GitHub shows it
-    #[arg(long, value_name = "NAME")]
-    runner: RunnerName,
-
-    /// Its registration's number, where you know it
-    #[arg(long, value_name = "N")]
-    id: Option<u64>,
-
-    /// When its instance was launched (RFC 3339), where you know it: a phantom is known by it
-    #[arg(long, value_name = "TIME", value_parser = instant)]
-    launched_at: Option<DateTime<Utc>>,
+    #[command(flatten)]
+    subject: Subject,
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     let deployment = &arguments.deployment;
     let scope = &deployment.place.scope;
     let (guard, github) = deployment.guard()?;
-    let mut runner = Runner::new(arguments.runner.as_str(), &scope.to_string())?;
-    runner.id = arguments.id.map(scale_in_guard::runner::RunnerId);
-    runner.launched_at = arguments.launched_at;
+    let runner = arguments.subject.runner(scope)?;
     let decision = guard.can_terminate(&runner).await;
     let told = match deployment.json {
         true => format!("{}\n", serde_json::to_string(&decision)?),
@@ -88,10 +76,4 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
         },
         Decision::Hold(_) => ExitCode::from(1),
     })
-}
-
-fn instant(text: &str) -> Result<DateTime<Utc>, String> {
-    let instant = DateTime::parse_from_rfc3339(text);
-    let instant = instant.map_err(|error| format!("{error}; write it as 2026-05-14T01:40:00Z"))?;
-    Ok(instant.to_utc())
 }

@@ -1,12 +1,15 @@
 //! What is asked, where it is remembered, and under which policy: the options that `check` and `sweep`
 //! share.
 
-use crate::{Fault, terminal::tell};
+use crate::{Fault, late_store::LateStore, terminal::tell};
+use chrono::{DateTime, Utc};
 use clap::Args;
 use etcetera::BaseStrategy;
 use scale_in_guard::{
-    Decision, Guard, Policy, Scope,
+    Decision, Guard, Policy, Runner, Scope,
     github::{API_URL, ApiUrl, GitHub, PlainHttp, Repository},
+    guard::GuardBuilder,
+    runner::{RunnerId, RunnerName},
     shadow::busy_only,
     sources::Repositories,
     store::Store,
@@ -72,9 +75,40 @@ pub(crate) struct Deployment {
     pub(crate) json: bool,
 }
 
+/// Which runner.
+#[derive(Args)]
+pub(crate) struct Subject {
+    /// The runner's name, as GitHub shows it
+    #[arg(long, value_name = "NAME")]
+    runner: RunnerName,
+
+    /// Its registration's number, where you know it
+    #[arg(long, value_name = "N")]
+    id: Option<u64>,
+
+    /// When its instance was launched (RFC 3339), where you know it: a phantom is known by it
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    launched_at: Option<DateTime<Utc>>,
+}
+
+impl Subject {
+    pub(crate) fn runner(&self, scope: &Scope) -> Result<Runner, Fault> {
+        let mut runner = Runner::new(self.runner.as_str(), &scope.to_string())?;
+        runner.id = self.id.map(RunnerId);
+        runner.launched_at = self.launched_at;
+        Ok(runner)
+    }
+}
+
+fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+    let instant = DateTime::parse_from_rfc3339(text);
+    let instant = instant.map_err(|error| format!("{error}; write it as 2026-05-14T01:40:00Z"))?;
+    Ok(instant.to_utc())
+}
+
 /// A store, as it is named on the command line.
 #[derive(Debug, Clone)]
-enum StoreUrl {
+pub(crate) enum StoreUrl {
     Memory,
     Sqlite(PathBuf),
 }
@@ -86,6 +120,23 @@ impl FromStr for StoreUrl {
             None if text == "memory" => Ok(Self::Memory),
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             _ => Err("write sqlite:PATH or memory".to_owned()),
+        }
+    }
+}
+
+impl StoreUrl {
+    /// The store that a beacon reports to. It may not be there yet.
+    pub(crate) fn to_report_to(&self) -> Result<LateStore, Fault> {
+        match self {
+            Self::Memory => {
+                Err("--store memory: nobody else could read it; write sqlite:PATH".into())
+            }
+            Self::Sqlite(path) => {
+                let path = path.clone();
+                let name = format!("sqlite:{}", path.display());
+                let open = move || Ok(Arc::new(SqliteStore::open(&path)?) as Arc<dyn Store>);
+                Ok(LateStore::new(name, open))
+            }
         }
     }
 }
@@ -156,6 +207,12 @@ fn default_file() -> Result<PathBuf, Fault> {
 impl Deployment {
     /// The guard, and the GitHub that it asks.
     pub(crate) fn guard(&self) -> Result<(Guard, GitHub), Fault> {
+        let (builder, github) = self.builder()?;
+        Ok((builder.build()?, github))
+    }
+
+    /// The guard to be put together, and the GitHub that it asks.
+    pub(crate) fn builder(&self) -> Result<(GuardBuilder, GitHub), Fault> {
         let policy = self.read_policy()?;
         let repositories = self.repositories()?;
         let github = self.place.github()?;
@@ -164,7 +221,7 @@ impl Deployment {
             .github(github.clone(), repositories)
             .store(self.place.store()?);
         let guard = if self.shadow { guard.shadow() } else { guard };
-        Ok((guard.build()?, github))
+        Ok((guard, github))
     }
 
     fn repositories(&self) -> Result<Repositories, Fault> {
@@ -199,7 +256,7 @@ impl Deployment {
     }
 }
 
-fn read_policy(path: &Path) -> Result<Policy, Fault> {
+pub(crate) fn read_policy(path: &Path) -> Result<Policy, Fault> {
     let shown = path.display();
     let text = fs::read_to_string(path).map_err(|error| format!("--policy {shown}: {error}"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);

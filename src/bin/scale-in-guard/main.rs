@@ -1,11 +1,15 @@
 //! The command line.
 
+mod beacon;
 mod check;
 mod deployment;
 mod hook;
 mod html;
 mod input;
+mod late_store;
+mod release;
 mod replay;
+mod retire;
 mod runners;
 mod shadow;
 mod sweep;
@@ -34,7 +38,10 @@ struct Cli {
 enum Command {
     Check(check::Arguments),
     Sweep(sweep::Arguments),
+    Retire(retire::Arguments),
+    Release(release::Arguments),
     Shadow(shadow::Arguments),
+    Beacon(beacon::Arguments),
     Replay(replay::Arguments),
     Hook(hook::Arguments),
     /// Print a completion script for a shell
@@ -62,6 +69,9 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Check(arguments) => wait_for(check::run(&arguments)),
         Command::Sweep(arguments) => wait_for(sweep::run(&arguments)),
+        Command::Retire(arguments) => wait_for(retire::run(&arguments)),
+        Command::Release(arguments) => wait_for(release::run(&arguments)),
+        Command::Beacon(arguments) => wait_for(beacon::run(&arguments)),
         Command::Shadow(arguments) => wait_for(shadow::run(&arguments)),
         Command::Replay(arguments) => Ok(replay::run(&arguments)),
         Command::Hook(arguments) => Ok(hook::run(&arguments)),

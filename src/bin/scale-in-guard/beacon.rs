@@ -1,0 +1,152 @@
+//! `scale-in-guard beacon`: reports what the runners of this host do.
+
+use crate::{
+    Fault,
+    deployment::{StoreUrl, read_policy},
+    terminal::tell,
+};
+use clap::Args;
+use scale_in_guard::{
+    Policy, Scope,
+    beacon::{Beacon, RootError, RunError, RunnerRoot},
+};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+
+/// Report what the runners on this host do: reads their logs, watches for their worker processes, and tells the
+/// guards through the store, also when there is nothing to tell
+///
+/// It runs beside the runner, as long as the runner does; docs/beacon.md has a systemd unit and a container
+/// entrypoint. When a job starts it takes the runner's fence, so that a guard that was about to let the runner
+/// go does not. On SIGTERM it reports a last word, which is not "vacant".
+#[derive(Args)]
+#[command(after_long_help = "\
+Exit status:
+  0  it was told to end
+  2  a folder holds no runner, its .runner cannot be read or says no scope, its log is of no known format,
+     or another beacon reports the same runners
+
+The store may be away for any time, also at the start: it goes on looking, tries again, and tells the present.
+SCALE_IN_GUARD_LOG=info shows what it watches.
+
+Example:
+  scale-in-guard beacon --runner-root /home/runner/actions-runner --store sqlite:/var/lib/scale-in-guard/guard.sqlite")]
+pub(crate) struct Arguments {
+    /// A runner's folder, with its .runner and _diag. Several runners of one host: name each
+    #[arg(long, value_name = "DIR", required = true)]
+    runner_root: Vec<PathBuf>,
+
+    /// Where the runners are registered, for those whose .runner does not say (just-in-time runners)
+    #[arg(long, value_name = "SCOPE")]
+    scope: Option<Scope>,
+
+    /// Where the guards read: sqlite:PATH
+    #[arg(long, value_name = "STORE")]
+    store: StoreUrl,
+
+    /// How often to report when nothing changes; a quarter of the policy's beacon_ttl at the most
+    #[arg(long, value_name = "SPAN", default_value = "15s", value_parser = span)]
+    interval: Duration,
+
+    /// How long to wait for a runner that is not configured yet, as that of a container at its start
+    #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = span)]
+    wait: Duration,
+
+    /// The guards' policy, as TOML; see docs/design.md for its keys
+    #[arg(long, value_name = "FILE.toml")]
+    policy: Option<PathBuf>,
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
+    let policy = match &arguments.policy {
+        Some(path) => read_policy(path)?,
+        None => Policy::default(),
+    };
+    check_interval(arguments.interval, &policy)?;
+    let store = arguments.store.to_report_to()?;
+    let mut beacon = Beacon::new(store, policy, arguments.interval);
+    let stop = stop()?;
+    tokio::pin!(stop);
+    let until = Instant::now() + arguments.wait;
+    for root in &arguments.runner_root {
+        let added = add(&mut beacon, root, arguments.scope.as_ref(), until);
+        tokio::select! {
+            added = added => added?,
+            () = &mut stop => return Ok(ExitCode::SUCCESS),
+        }
+    }
+    beacon.run(stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 15s or 2m"))
+}
+
+fn check_interval(interval: Duration, policy: &Policy) -> Result<(), Fault> {
+    let ttl = policy.beacon_ttl.to_std().unwrap_or_default();
+    if interval < Duration::from_secs(1) {
+        return Err("--interval: once a second is the most".into());
+    }
+    if interval * 2 > ttl {
+        return Err(format!(
+            "--interval: a beacon that reports every {interval:?} may count as silent in between: the policy's beacon_ttl is {ttl:?}; take a quarter of it"
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// Adds a runner, and waits so long for it to be configured.
+async fn add(
+    beacon: &mut Beacon,
+    path: &Path,
+    scope: Option<&Scope>,
+    until: Instant,
+) -> Result<(), Fault> {
+    loop {
+        let added = match RunnerRoot::open(path) {
+            Ok(root) => beacon.watch(root, scope).map(drop),
+            Err(error) => Err(error.into()),
+        };
+        match added {
+            Err(RunError::Root(RootError::NotConfigured { .. } | RootError::Unparsable { .. }))
+                if Instant::now() < until =>
+            {
+                sleep(Duration::from_millis(200)).await;
+            }
+            Err(error) => return Err(format!("--runner-root {}: {error}", path.display()).into()),
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+/// Ends when somebody tells this process to end.
+#[cfg(unix)]
+fn stop() -> Result<impl Future<Output = ()>, Fault> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tell("scale-in-guard: going; a last word is reported");
+    })
+}
+
+/// Ends when somebody tells this process to end.
+#[cfg(not(unix))]
+fn stop() -> Result<impl Future<Output = ()>, Fault> {
+    Ok(async move {
+        tokio::signal::ctrl_c().await.ok();
+        tell("scale-in-guard: going; a last word is reported");
+    })
+}

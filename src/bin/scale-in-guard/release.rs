@@ -1,0 +1,74 @@
+//! `scale-in-guard release`: the human exit from a hold.
+
+use crate::{Fault, deployment::Place};
+use clap::Args;
+use scale_in_guard::{
+    clock::{Clock, SystemClock},
+    guard::{Release, release},
+    runner::RunnerName,
+};
+use std::{env, io::Write, process::ExitCode};
+
+/// Release a runner from what holds it without an end, after somebody looked: what a silent beacon left behind,
+/// the job that a webhook left open, a retirement that is out
+///
+/// It clears nothing: vacancy counts from now, the witnesses are asked as ever, and what is heard from now on
+/// holds. So does a lease that is live. It is written down who did it, and why. It asks GitHub nothing and
+/// needs no token.
+#[derive(Args)]
+#[command(after_long_help = "\
+Exit status: 0, or 2 when it could not be written; then it may be done in part, and can be done again.
+
+Example:
+  scale-in-guard release i-06cbe04821ccba677 --scope org:acme --note 'host is gone, see INC-4711'")]
+pub(crate) struct Arguments {
+    /// The runner's name, as GitHub shows it
+    runner: RunnerName,
+
+    #[command(flatten)]
+    place: Place,
+
+    /// Why, for whoever reads it later
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    note: String,
+
+    /// Who says so [default: the user's name]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+
+    /// Print every release of this runner as JSON, one line each; see docs/json.md
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
+    let place = &arguments.place;
+    let user = || {
+        ["USER", "LOGNAME", "USERNAME"]
+            .iter()
+            .find_map(|name| env::var(name).ok())
+    };
+    let by = arguments.by.clone().or_else(user);
+    let said = Release {
+        at: SystemClock.now(),
+        by: by.as_deref().unwrap_or("unknown").into(),
+        note: arguments.note.as_str().into(),
+    };
+    let (scope, runner) = (&place.scope, &arguments.runner);
+    let all = release(place.store()?, &place.host()?, scope, runner, said).await?;
+    let mut out = anstream::stdout().lock();
+    if arguments.json {
+        for release in &all {
+            writeln!(out, "{}", serde_json::to_string(release)?)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(
+        out,
+        "released {runner} of {scope}: vacancy counts from now, and what is heard from now on holds"
+    )?;
+    for release in &all {
+        writeln!(out, "  {release}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,192 @@
+//! `scale-in-guard retire`: lets a runner go the whole way, and runs a command only with a go.
+
+use crate::{
+    Fault,
+    deployment::{Deployment, Subject, unless_refused},
+    terminal::tell,
+};
+use clap::Args;
+use scale_in_guard::{
+    Decision, Go,
+    guard::{Retirement, Setback},
+};
+use serde_json::{Value, json};
+use std::{
+    ffi::OsString,
+    fmt, io,
+    io::Write,
+    process::{Command, ExitCode, Stdio},
+};
+use tokio::{task::spawn_blocking, time::sleep};
+
+/// Let a runner go the whole way: look, announce it in the runner's fence, deregister it (--deregister), let it
+/// settle for 90 s, look again, and only then run COMMAND. A job that starts in between takes the runner back
+///
+/// Each call goes as far as it can and ends; call it again, from cron or in a loop, and it goes on from there,
+/// also from another machine on the same store. Between two calls of one retirement no more than 10 minutes may
+/// pass, or it begins anew. With --wait it stays until the runner is gone or held.
+#[derive(Args)]
+#[command(after_long_help = "\
+Exit status:
+  0  COMMAND was run, and succeeded: the runner is terminated
+  1  it must stay, or a step could not be made; the reasons say why, and when to ask again
+  2  it could not ask: wrong usage or policy, or the token is missing or refused
+  3  draining: call again at the time that is printed
+  4  COMMAND was run, and failed: another try needs a new decision
+
+COMMAND is given SCALE_IN_GUARD_RUNNER, SCALE_IN_GUARD_SCOPE, SCALE_IN_GUARD_BASIS, SCALE_IN_GUARD_DEADLINE
+(RFC 3339: call terminate before it) and SCALE_IN_GUARD_FENCED (true where a live beacon could take it back).
+
+Examples:
+  scale-in-guard retire --scope repo:acme/atlas --runner i-06cbe04821ccba677 --deregister --wait \\
+      -- aws ec2 terminate-instances --instance-ids i-06cbe04821ccba677")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    deployment: Deployment,
+
+    #[command(flatten)]
+    subject: Subject,
+
+    /// Remove the runner's registration first, so that no new job comes to it. GITHUB_TOKEN must be able to
+    #[arg(long)]
+    deregister: bool,
+
+    /// Stay until it is gone or held, instead of ending while it drains
+    #[arg(long)]
+    wait: bool,
+
+    /// What terminates the runner
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
+    let deployment = &arguments.deployment;
+    let scope = &deployment.place.scope;
+    let (builder, github) = deployment.builder()?;
+    let builder = match arguments.deregister {
+        true => builder.deregister(github.clone()),
+        false => builder,
+    };
+    let guard = builder.build()?;
+    let runner = arguments.subject.runner(scope)?;
+    tell(guard.coverage(scope));
+    loop {
+        let retirement = guard
+            .retire(&runner, async |go| arguments.terminate(go).await)
+            .await;
+        let code = match &retirement {
+            Retirement::Terminated(_) => 0,
+            Retirement::Draining { .. } => 3,
+            Retirement::Failed(_) => 4,
+            _ => 1,
+        };
+        let resume_at = match &retirement {
+            Retirement::Draining { resume_at, .. } if arguments.wait => Some(*resume_at),
+            _ => None,
+        };
+        let told = match deployment.json {
+            true => format!("{}\n", shown(retirement)),
+            false => explained(retirement),
+        };
+        // What happened has happened, whether anybody can be told or not.
+        let mut out = anstream::stdout().lock();
+        out.write_all(told.as_bytes())
+            .and_then(|()| out.flush())
+            .unwrap_or_else(|error| tell(format_args!("scale-in-guard: {error}")));
+        drop(out);
+        unless_refused(&github)?;
+        let Some(resume_at) = resume_at else {
+            return Ok(ExitCode::from(code));
+        };
+        let left = resume_at - now();
+        sleep(left.to_std().unwrap_or_default()).await;
+    }
+}
+
+fn now() -> chrono::DateTime<chrono::Utc> {
+    use scale_in_guard::clock::{Clock, SystemClock};
+    SystemClock.now()
+}
+
+/// Why COMMAND did not do its work.
+#[derive(Debug)]
+struct Failed(String);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Arguments {
+    /// Runs COMMAND.
+    async fn terminate(&self, go: Go) -> Result<(), Failed> {
+        let mut words = self.command.iter();
+        let program = words.next().ok_or(Failed("no command".to_owned()))?;
+        let mut command = Command::new(program);
+        command
+            .args(words)
+            .env("SCALE_IN_GUARD_RUNNER", go.runner().name.as_str())
+            .env("SCALE_IN_GUARD_SCOPE", go.runner().scope.to_string())
+            .env("SCALE_IN_GUARD_BASIS", go.basis().as_str())
+            .env("SCALE_IN_GUARD_DEADLINE", go.deadline().to_rfc3339())
+            .env("SCALE_IN_GUARD_FENCED", go.fenced().to_string());
+        if self.deployment.json {
+            // Standard output is for the JSON alone.
+            command.stdout(Stdio::from(io::stderr()));
+        }
+        let shown = program.to_string_lossy().into_owned();
+        let ended = spawn_blocking(move || command.status()).await;
+        match ended {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(Failed(format!("{shown}: {status}"))),
+            Ok(Err(error)) => Err(Failed(format!("{shown}: {error}"))),
+            Err(broken) => Err(Failed(format!("{shown}: {broken}"))),
+        }
+    }
+}
+
+fn explained(retirement: Retirement<Failed>) -> String {
+    match retirement {
+        Retirement::Held(hold) => Decision::Hold(hold).explain(),
+        other => format!("{other}\n"),
+    }
+}
+
+/// The JSON of a retirement; see docs/json.md.
+fn shown(retirement: Retirement<Failed>) -> Value {
+    let retry_at = retirement.retry_at();
+    match retirement {
+        Retirement::Held(hold) => {
+            let decision = Decision::Hold(hold);
+            json!({"retirement": "held", "retry_at": retry_at, "decision": decision})
+        }
+        Retirement::Draining { deregistration, .. } => json!({
+            "retirement": "draining",
+            "retry_at": retry_at,
+            "deregistration": deregistration,
+        }),
+        Retirement::Stopped { why, .. } => json!({
+            "retirement": "stopped",
+            "retry_at": retry_at,
+            "code": code(&why),
+            "message": why.to_string(),
+        }),
+        Retirement::DeregisteredWhileOccupied { by } => {
+            json!({"retirement": "deregistered_while_occupied", "message": by})
+        }
+        Retirement::Terminated(basis) => json!({"retirement": "terminated", "basis": basis}),
+        Retirement::Failed(failed) => {
+            json!({"retirement": "failed", "message": failed.to_string()})
+        }
+    }
+}
+
+fn code(why: &Setback) -> &'static str {
+    match why {
+        Setback::Deregistering { .. } => "deregistering",
+        Setback::Occupied => "occupied",
+        _ => "refused",
+    }
+}
