@@ -108,6 +108,7 @@ fn each_runner_has_its_own_processes() {
     host.runs(&host.at("c/bin/Runner.PluginHost"));
     host.runs(&host.at("c/externals/Runner.Worker"));
     host.runs(&host.at("c/bin/deeper/Runner.Worker"));
+    host.runs(&host.at("c/_work/bin/Runner.Worker"));
     host.runs("/elsewhere/bin/Runner.Worker");
     assert_eq!(host.seen(&[&a, &ab, &c]), [LISTENER, WORKER, NONE]);
 }

@@ -692,3 +692,21 @@ fn a_mark_that_comes_counts_whatever_the_hosts_clock_says() {
         assert_eq!(watch.idle(), None, "{marked_at}");
     }
 }
+
+#[test]
+fn an_older_job_that_ran_out_or_was_orphaned_is_not_the_hooks() {
+    for (row, restarts, second) in [("ran out", false, 700), ("orphaned", true, 30)] {
+        let host = Host::new();
+        host.logs(listening(0) + &received(1, JOB));
+        let mut watch = host.begin(1);
+        for second in (1..second).step_by(20) {
+            watch.look_alone(second);
+        }
+        if restarts {
+            host.logs(listening(second));
+        }
+        host.hook(HookEvent::Started, second);
+        watch.look_alone(second);
+        assert!(watch.0.hooked.is_some(), "{row}");
+    }
+}
