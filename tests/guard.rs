@@ -697,15 +697,22 @@ async fn coverage_says_what_a_deployment_can_know() {
     let bare = flag().build().unwrap().coverage(&scope);
     let some = flag().source(partial).build().unwrap().coverage(&scope);
     for coverage in [bare, some] {
-        assert_eq!(coverage.permits, Permits::PhantomsOnly, "{coverage}");
-        assert_eq!(coverage.window, Window::None);
+        assert_eq!(coverage.permits, Permits::WithBeacon, "{coverage}");
+        assert_eq!(coverage.window, Window::Beacon(minutes(1)));
     }
+    let jobs = Policy {
+        corroboration: Corroboration::Jobs,
+        ..Policy::default()
+    };
+    let bare = flag().policy(jobs).build().unwrap().coverage(&scope);
+    assert_eq!(bare.permits, Permits::PhantomsOnly, "{bare}");
+    assert_eq!(bare.window, Window::None);
     let both = Policy {
         corroboration: Corroboration::Both,
         ..Policy::default()
     };
     let wanting = world.builder().policy(both.clone()).build().unwrap();
-    assert_eq!(wanting.coverage(&scope).permits, Permits::PhantomsOnly);
+    assert_eq!(wanting.coverage(&scope).permits, Permits::WithBeacon);
     let beacon = ScriptedSource::new(Witness::Lease, Signal::NeverHeard);
     let fenced = world.builder().policy(both).source(beacon).build().unwrap();
     assert_eq!(fenced.coverage(&scope).permits, Permits::Vacant);

@@ -22,7 +22,6 @@ pub struct Coverage {
     pub permits: Permits,
     /// How long before a look a job can have begun that nobody shows yet.
     pub window: Window,
-    corroboration: Corroboration,
     grace: TimeDelta,
     /// How old a shared read may be.
     shared_for: TimeDelta,
@@ -36,6 +35,8 @@ pub enum Permits {
     None,
     /// For runners that never registered, and for no others: nobody can say *vacant* but the flag.
     PhantomsOnly,
+    /// For phantoms, and for vacant runners on whose host a beacon is alive that reports to the guard's store.
+    WithBeacon,
     /// For phantoms and for vacant runners.
     Vacant,
 }
@@ -66,7 +67,7 @@ impl Coverage {
             rows.any(|&(_, witness, reach)| witness == wanted && reach == Reach::Clears)
         };
         let (jobs, lease) = (clears(Witness::Jobs), clears(Witness::Lease));
-        let corroborated = match policy.corroboration {
+        let corroborated = |lease| match policy.corroboration {
             Corroboration::Any => jobs || lease,
             Corroboration::Jobs => jobs,
             Corroboration::Lease => lease,
@@ -76,16 +77,19 @@ impl Coverage {
             policy.corroboration,
             Corroboration::Lease | Corroboration::Both
         );
-        let permits = match (clears(Witness::Registration), corroborated) {
-            (false, _) => Permits::None,
-            (true, false) => Permits::PhantomsOnly,
-            (true, true) => Permits::Vacant,
+        // Whether a beacon runs on a runner's host, only its heartbeat tells.
+        let permits = match clears(Witness::Registration) {
+            false => Permits::None,
+            true if corroborated(lease) => Permits::Vacant,
+            true if corroborated(true) => Permits::WithBeacon,
+            true => Permits::PhantomsOnly,
         };
         Self {
             scope: scope.clone(),
             permits,
             window: match permits {
                 // Where the jobs alone will do, a runner may go whose beacon was never heard.
+                Permits::WithBeacon => Window::Beacon(policy.beacon_ttl),
                 Permits::Vacant if lease && (!jobs || wants_lease) => {
                     Window::Beacon(policy.beacon_ttl)
                 }
@@ -93,7 +97,6 @@ impl Coverage {
                 Permits::None | Permits::PhantomsOnly => Window::None,
             },
             witnesses,
-            corroboration: policy.corroboration,
             grace: policy.grace,
             shared_for: policy.evidence_max_age / 2,
         }
@@ -111,28 +114,19 @@ impl fmt::Display for Coverage {
             };
             write!(f, "{comma} {name} ({reach})")?;
         }
-        f.write_str(". ")?;
+        f.write_str("; reads what beacons report to its store. ")?;
         match self.permits {
             Permits::None => {
                 f.write_str("No permit is possible: nobody is asked who is registered.")
             }
-            Permits::PhantomsOnly => {
-                f.write_str(
-                    "Permits for runners that never registered only: beside the busy flag ",
-                )?;
-                f.write_str(match self.corroboration {
-                    Corroboration::Any => {
-                        "nobody can say vacant; name all repositories, or add a beacon."
-                    }
-                    Corroboration::Jobs => {
-                        "the policy wants a complete jobs view; name all repositories."
-                    }
-                    Corroboration::Lease => "the policy wants a beacon, and there is none.",
-                    Corroboration::Both => {
-                        "the policy wants a complete jobs view and a beacon, and one is missing."
-                    }
-                })
-            }
+            Permits::PhantomsOnly => f.write_str(
+                "Permits for runners that never registered only: the policy wants a complete jobs view; name all repositories.",
+            ),
+            Permits::WithBeacon => write!(
+                f,
+                "Permits for runners vacant for {} on whose host a beacon is alive, and for runners that never registered.",
+                Span(self.grace)
+            ),
             Permits::Vacant => write!(f, "Permits for runners vacant for {}.", Span(self.grace)),
         }?;
         match self.window {

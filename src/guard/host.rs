@@ -57,12 +57,6 @@ impl Host {
             .any(|(witness, _)| *witness == Witness::Fence)
     }
 
-    /// What the beacon last reported, unless it said that it goes; and when we received it.
-    pub(super) fn expected_beat(&self) -> Option<(&Beat, Instant)> {
-        let beat = self.beat.as_ref().filter(|(beat, _)| !beat.going)?;
-        Some((&beat.0, beat.1))
-    }
-
     /// What it all says at one look. `known` is the number that the runner is registered under.
     pub(super) fn evidence(
         &self,

@@ -5,12 +5,13 @@ use super::{Guard, TO_REMEMBER, conclude::Recalled};
 use crate::{
     clock::Deadline,
     decision::{Decision, Verdict},
-    evidence::{Claim, Evidence, Signal},
+    evidence::{Claim, Evidence, Registration, Signal, Status},
     fleet::FleetReport,
     hold::HoldCode,
+    policy::Policy,
     runner::Runner,
     source::{Ask, Cost, Depth, Round, Share},
-    time::Instant,
+    time::{Instant, after},
 };
 use futures::{Stream, StreamExt, stream};
 use std::{
@@ -73,6 +74,8 @@ struct Surveyed {
     candidates: VecDeque<Candidate>,
     /// How many permits may still be given.
     permits_left: Option<usize>,
+    /// Since when most beacons have been silent.
+    silent_since: Option<Instant>,
 }
 
 struct Candidate {
@@ -118,6 +121,7 @@ impl Guard {
             .buffered(AT_ONCE)
             .collect()
             .await;
+        let silent_since = most_silent_since(&decided, policy);
         let mut held = VecDeque::new();
         let mut candidates = Vec::new();
         for decision in decided {
@@ -143,6 +147,7 @@ impl Guard {
             held,
             candidates: candidates.into(),
             permits_left,
+            silent_since,
         }
     }
 
@@ -177,6 +182,44 @@ impl Guard {
     }
 }
 
+/// The fewest beacons of which most can be silent.
+const A_FLEET: usize = 3;
+
+/// Since when most beacons have been silent of the runners that GitHub calls online: then it is more likely
+/// that we do not hear them than that they are gone.
+fn most_silent_since(decided: &[Decision], policy: &Policy) -> Option<Instant> {
+    let mut heard: Vec<_> = decided
+        .iter()
+        .filter_map(|decision| heard_at(&decision.assessment().evidence))
+        .collect();
+    heard.sort_unstable();
+    // The one whose silence made it most of them.
+    let last = *heard.get(heard.len() / 2)?;
+    let silent_since = after(last, policy.beacon_ttl);
+    let now = decided.first()?.assessment().at;
+    (heard.len() >= A_FLEET && silent_since <= now).then_some(silent_since)
+}
+
+/// When the beacon was last heard of a runner that GitHub calls online.
+fn heard_at(evidence: &[Evidence]) -> Option<Instant> {
+    let is_online = |evidence: &Evidence| {
+        matches!(
+            evidence.signal,
+            Signal::Registration(Registration::Registered {
+                status: Status::Online,
+                ..
+            })
+        )
+    };
+    let heard = evidence
+        .iter()
+        .filter_map(|evidence| match &evidence.signal {
+            Signal::Lease(heartbeat) => Some(heartbeat.heard_at),
+            _ => None,
+        });
+    heard.max().filter(|_| evidence.iter().any(is_online))
+}
+
 /// Whether a dear witness could change the answer, now or later: not where a cheap one says, by itself,
 /// that the runner has a job or could not be heard.
 fn is_worth_a_scan(so_far: &Decision) -> bool {
@@ -205,13 +248,14 @@ impl Surveyed {
         let Candidate {
             runner, evidence, ..
         } = candidate;
-        if self.permits_left == Some(0) {
-            let spent = FleetReport {
-                permits_left: Some(0),
-                ..FleetReport::default()
-            };
-            let spent = Evidence::new("budget", guard.now(), Signal::Fleet(spent));
-            let evidence: Vec<_> = evidence.into_iter().chain([spent]).collect();
+        let report = FleetReport {
+            permits_left: (self.permits_left == Some(0)).then_some(0),
+            beacons_silent_since: self.silent_since,
+            ..FleetReport::default()
+        };
+        if report != FleetReport::default() {
+            let report = Evidence::new("sweep", guard.now(), Signal::Fleet(report));
+            let evidence: Vec<_> = evidence.into_iter().chain([report]).collect();
             let recalled = guard.recall(&runner, self.deadline).await;
             return guard.decide(&runner, &evidence, &recalled, None).0;
         }

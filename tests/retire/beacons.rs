@@ -3,12 +3,13 @@
 use crate::world::{ID, World, a_job, codes, minutes, runner, seconds};
 use chrono::TimeDelta;
 use scale_in_guard::{
-    HoldCode, Policy, Verdict,
+    Decision, Guard, HoldCode, Policy, Registration, Runner, Status, Verdict,
     beacon::{ReportError, Reporter, Word},
     clock::Clock,
     lease::{Heartbeat, Report},
     policy::Corroboration,
     runner::RunnerId,
+    testing::ScriptedSource,
 };
 
 #[tokio::test]
@@ -220,5 +221,80 @@ impl crate::world::Beacon {
             matches!(refused, Err(ReportError::Superseded { .. })),
             "{refused:?}"
         );
+    }
+}
+
+/// Runners that GitHub calls online, and whose beacons fell silent: so many of so many.
+async fn sweep_with(silent: usize, of: usize, after: TimeDelta) -> Vec<Decision> {
+    let world = World::new();
+    let names: Vec<_> = (0..of).map(|number| format!("r-{number}")).collect();
+    let fleet: Vec<_> = names
+        .iter()
+        .map(|name| Runner::new(name, crate::world::SCOPE).unwrap())
+        .collect();
+    let idle = Registration::registered(false, Status::Online);
+    let flag = ScriptedSource::registration(idle);
+    let guard = Guard::builder()
+        .clock(world.clock.clone())
+        .store(world.store.clone())
+        .source(flag)
+        .source(world.jobs.clone())
+        .build()
+        .unwrap();
+    let mut reporters: Vec<_> = fleet
+        .iter()
+        .map(|runner| Reporter::new(world.store.clone(), &runner.scope, &runner.name, None))
+        .collect();
+    let began = world.clock.now();
+    while world.clock.now() < began + after {
+        for (number, reporter) in reporters.iter_mut().enumerate() {
+            if number < silent && world.clock.now() > began {
+                continue;
+            }
+            let mut heartbeat = Heartbeat::new(began);
+            let now = world.clock.now();
+            heartbeat.hear(Report::Listening, now, &Policy::default());
+            let word = Word {
+                heartbeat,
+                started: false,
+                going: false,
+            };
+            reporter.report(&word, now).await.unwrap();
+        }
+        let mut sweep = guard.sweep(fleet.clone());
+        while sweep.next().await.is_some() {}
+        world.later(seconds(30));
+    }
+    let mut decisions = Vec::new();
+    let mut sweep = guard.sweep(fleet.clone());
+    while let Some(decision) = sweep.next().await {
+        decisions.push(decision);
+    }
+    decisions
+}
+
+#[tokio::test]
+async fn where_most_beacons_are_silent_at_once_a_sweep_lets_nobody_go() {
+    // After 15 minutes and a window a single silence is over; that of most of them is not.
+    let long = minutes(22);
+    for (silent, of, everybody_stays) in [
+        (1, 3, false),
+        (2, 3, true),
+        (2, 4, false),
+        (3, 4, true),
+        (2, 2, false),
+    ] {
+        let decisions = sweep_with(silent, of, long).await;
+        assert_eq!(decisions.len(), of);
+        for decision in &decisions {
+            let stays = codes(decision).contains(&HoldCode::BeaconsSilent);
+            assert_eq!(
+                stays,
+                everybody_stays,
+                "{silent} of {of}: {:?}",
+                codes(decision)
+            );
+            assert_eq!(decision.verdict() == Verdict::Hold, everybody_stays);
+        }
     }
 }
