@@ -548,3 +548,199 @@ impl fmt::Display for FenceSeen {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(count: i64) -> TimeDelta {
+        TimeDelta::seconds(count)
+    }
+
+    fn drain(nonce: &str, deregistration: Deregistration) -> Drain {
+        Drain {
+            nonce: Nonce::new(nonce),
+            basis: Basis::Vacant,
+            of: Incarnation::default(),
+            deregistration,
+        }
+    }
+
+    fn draining(nonce: &str, deregistration: Deregistration) -> (Fence, Mark) {
+        let drain = drain(nonce, deregistration);
+        let mark = drain.mark(0);
+        (Fence::default().drain(0, drain, seconds(0)).unwrap(), mark)
+    }
+
+    fn policy() -> Policy {
+        Policy::default()
+    }
+
+    #[test]
+    fn a_job_takes_it_from_every_state_and_everything_that_was_out_is_refused() {
+        let (draining, mark) = draining("one", Deregistration::Done);
+        let terminating = draining.terminate(&mark, seconds(90), &policy()).unwrap();
+        for fence in [
+            Fence::default(),
+            draining,
+            terminating,
+            Fence::default().take(1),
+        ] {
+            let taken = fence.take(9);
+            assert_eq!(taken.epoch(), fence.epoch() + 1);
+            assert!(matches!(taken.state(), State::Taken { sequence: 9, .. }));
+            let step = taken.terminate(&mark, seconds(90), &policy());
+            assert_eq!(step, Err(FenceRefused::Taken));
+            let known = drain("two", Deregistration::NotWanted);
+            let step = taken.drain(fence.epoch(), known.clone(), seconds(0));
+            assert_eq!(step, Err(FenceRefused::Taken), "decided before the job");
+            assert!(
+                taken.drain(taken.epoch(), known, seconds(0)).is_ok(),
+                "decided after it"
+            );
+            assert_eq!(taken.end(&mark, Ended::GivenUp), taken);
+        }
+    }
+
+    #[test]
+    fn redeeming_asks_for_epoch_nonce_settling_and_deregistration() {
+        let policy = policy();
+        let (fence, mark) = draining("one", Deregistration::NotWanted);
+        assert!(fence.terminate(&mark, seconds(90), &policy).is_ok());
+        assert_eq!(
+            fence.terminate(&mark, seconds(89), &policy),
+            Err(FenceRefused::NotSettled {
+                settled_in: seconds(1)
+            })
+        );
+        for wrong in [
+            Mark {
+                epoch: 1,
+                ..mark.clone()
+            },
+            Mark {
+                nonce: Nonce::new("two"),
+                ..mark.clone()
+            },
+        ] {
+            let step = fence.terminate(&wrong, seconds(90), &policy);
+            assert_eq!(step, Err(FenceRefused::NotMine));
+            assert_eq!(fence.end(&wrong, Ended::GivenUp), fence);
+        }
+        let lapsed = fence.terminate(&mark, DRAIN_LAPSES, &policy);
+        assert_eq!(lapsed, Err(FenceRefused::NotMine));
+        let (due, mark) = draining("one", Deregistration::Due);
+        let step = due.terminate(&mark, seconds(90), &policy);
+        assert_eq!(step, Err(FenceRefused::Registered));
+        let done = due
+            .deregistered(&mark, Deregistration::Done, seconds(1))
+            .unwrap();
+        assert!(done.terminate(&mark, seconds(90), &policy).is_ok());
+    }
+
+    #[test]
+    fn one_at_a_time_until_it_lapses() {
+        let policy = policy();
+        let (fence, mark) = draining("one", Deregistration::NotWanted);
+        let other = || drain("two", Deregistration::NotWanted);
+        for (age, left) in [(0, 600), (599, 1)] {
+            let outstanding = Err(FenceRefused::Outstanding {
+                lapses_in: seconds(left),
+            });
+            assert_eq!(fence.drain(0, other(), seconds(age)), outstanding);
+            let at_once = fence.terminate_at_once(0, other(), seconds(age), &policy);
+            assert_eq!(at_once, outstanding);
+        }
+        assert!(fence.drain(0, other(), DRAIN_LAPSES).is_ok());
+        let terminating = fence.terminate(&mark, seconds(90), &policy).unwrap();
+        assert!(terminating.drain(0, other(), seconds(70)).is_err());
+        assert!(terminating.drain(0, other(), seconds(71)).is_ok());
+        assert_eq!(
+            terminating.end(&mark, Ended::Failed).last(),
+            Some(Ended::Failed)
+        );
+        let freed = terminating.end(&mark, Ended::Failed);
+        assert!(freed.drain(0, other(), seconds(0)).is_ok());
+    }
+
+    #[test]
+    fn a_retirement_goes_on_by_where_it_stands() {
+        let (who, policy) = (Incarnation::default(), policy());
+        let next = |fence: &Fence, age| match fence.next(who, seconds(age), &policy) {
+            Next::Look => "look",
+            Next::Deregister(_) => "deregister",
+            Next::Settle { .. } => "settle",
+            Next::LookAgain(_) => "look again",
+            Next::Wait { .. } => "wait",
+        };
+        let (due, mark) = draining("one", Deregistration::Due);
+        let done = due
+            .deregistered(&mark, Deregistration::Done, seconds(0))
+            .unwrap();
+        let terminating = done.terminate(&mark, seconds(90), &policy).unwrap();
+        for (fence, age, expected) in [
+            (&Fence::default(), 0, "look"),
+            (&due, 0, "deregister"),
+            (&due, 599, "deregister"),
+            (&due, 600, "look"),
+            (&done, 89, "settle"),
+            (&done, 90, "look again"),
+            (&done, 600, "look"),
+            (&terminating, 70, "wait"),
+            (&terminating, 71, "look"),
+            (&done.take(0), 0, "look"),
+            (&done.release(), 0, "look"),
+        ] {
+            assert_eq!(next(fence, age), expected, "{fence:?} {age}");
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back_as_written() {
+        let (due, mark) = draining("one", Deregistration::Due);
+        let done = due
+            .deregistered(&mark, Deregistration::Done, seconds(0))
+            .unwrap();
+        let terminating = done.terminate(&mark, seconds(90), &policy()).unwrap();
+        let ended = terminating.end(&mark, Ended::Terminated);
+        for fence in [
+            Fence::default(),
+            due,
+            done.clone(),
+            done.take(3),
+            terminating,
+            ended,
+        ] {
+            let json = serde_json::to_string(&fence).unwrap();
+            let back: Fence = serde_json::from_str(&json).unwrap();
+            assert_eq!(back, fence, "{json}");
+        }
+        // What it cannot be taken for is no fence.
+        for text in ["{}", "{\"epoch\":1}", "{\"epoch\":1,\"state\":\"melting\"}"] {
+            assert!(serde_json::from_str::<Fence>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_takes_a_deregistered_runner_is_known_until_it_was_reported() {
+        let (due, mark) = draining("one", Deregistration::Due);
+        let told = |fence: &Fence| {
+            matches!(
+                fence.state(),
+                State::Taken {
+                    deregistered: true,
+                    ..
+                }
+            )
+        };
+        assert!(!told(&due.take(1)));
+        let done = due
+            .deregistered(&mark, Deregistration::Done, seconds(0))
+            .unwrap();
+        let taken = done.take(1);
+        assert!(told(&taken) && told(&taken.take(2)));
+        let reported = taken.reported();
+        assert!(!told(&reported));
+        assert_eq!(reported.epoch(), taken.epoch());
+    }
+}
