@@ -10,6 +10,7 @@ use crate::{
     runner_log::LogReader,
     time::{Instant, after, age},
 };
+use chrono::TimeDelta;
 use std::sync::Arc;
 
 /// What a job is called that only a hook has told of.
@@ -235,8 +236,8 @@ impl Watch {
             _ if lease.job == job => false,
             LeaseState::Open => now < lease.until,
             LeaseState::Orphaned => false,
-            // One job at a time: what ended after the mark began before it.
-            LeaseState::Finished(end) => marked_at <= end,
+            // One job at a time: what ended after the mark began before it. A log's stamp is of the whole second.
+            LeaseState::Finished(end) => marked_at < after(end, TimeDelta::seconds(1)),
         };
         let is_shown = worker || self.heartbeat.leases.iter().any(shows_it);
         let has_run_out = after(noticed_at, self.policy.lease_ttl) <= now;

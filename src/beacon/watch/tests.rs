@@ -646,6 +646,25 @@ fn what_a_hook_left_after_a_job_whose_end_is_logged_holds_nothing() {
     assert_eq!(watch.idle(), Some(1_000));
 }
 
+/// The log's stamps are of whole seconds: a job of which both fall into one is over all the same.
+#[test]
+fn a_mark_in_the_second_of_its_jobs_end_is_that_jobs() {
+    for (late, is_over) in [(999, true), (1_000, false)] {
+        let host = Host::new();
+        host.logs(listening(0));
+        let mut watch = host.begin(0);
+        watch.look(LISTENER, 1);
+        host.hook(HookEvent::Started, 20);
+        let mark = host.folder.path().join("_diag/scale-in-guard.started");
+        let mark = fs::File::options().write(true).open(mark).unwrap();
+        let at = std::time::SystemTime::from(at(20)) + std::time::Duration::from_millis(late);
+        mark.set_modified(at).unwrap();
+        host.logs(received(20, JOB) + &finished(20, JOB));
+        watch.look(LISTENER, 22);
+        assert_eq!(watch.0.hooked.is_none(), is_over, "{late} ms");
+    }
+}
+
 #[test]
 fn a_second_hook_while_the_first_holds_begins_anew() {
     let host = Host::new();
