@@ -33,7 +33,9 @@ Examples:
       --runner i-06cbe04821ccba677 --id 18700 --launched-at 2026-05-14T01:40:00Z \\
     && aws ec2 terminate-instances --instance-ids i-06cbe04821ccba677
 
-Only the exit status counts: what is printed is printed before the permit is redeemed.
+Only the exit status counts: what is printed is printed before the permit is redeemed. With 0 the permit is
+redeemed: for 71 seconds the runner is held for everybody else, and for a second check (permit_outstanding).
+To deregister, and to let a job that starts take the runner back: scale-in-guard retire.
 What it asks and how far that reaches stands on standard error.
 A GitHub that refuses otherwise, or does not answer, is a reason to hold: 1.
 A phantom, whose instance came up and never registered, goes only in a scope that showed another runner of
