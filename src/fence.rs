@@ -364,7 +364,7 @@ impl Fence {
     /// # Errors
     /// [`FenceRefused`] when a job took it since, or somebody else is letting the runner go.
     pub fn drain(&self, epoch: u64, drain: Drain, age: TimeDelta) -> Result<Self, FenceRefused> {
-        self.begin(epoch, drain.of, age)?;
+        self.is_open(epoch, drain.of, age)?;
         Ok(self.to(State::Draining(drain)))
     }
 
@@ -380,7 +380,7 @@ impl Fence {
         age: TimeDelta,
         policy: &Policy,
     ) -> Result<Self, FenceRefused> {
-        self.begin(epoch, drain.of, age)?;
+        self.is_open(epoch, drain.of, age)?;
         Ok(self.terminating(drain, policy))
     }
 
@@ -463,8 +463,16 @@ impl Fence {
         })
     }
 
-    /// Whether something new may begin.
-    fn begin(&self, epoch: u64, whom: Incarnation, age: TimeDelta) -> Result<(), FenceRefused> {
+    /// Whether something new may begin; `epoch` as for [`drain`](Self::drain).
+    ///
+    /// # Errors
+    /// As [`drain`](Self::drain).
+    pub fn is_open(
+        &self,
+        epoch: u64,
+        whom: Incarnation,
+        age: TimeDelta,
+    ) -> Result<(), FenceRefused> {
         if self.epoch != epoch {
             return Err(FenceRefused::Taken);
         }

@@ -16,7 +16,7 @@ pub use release::{Release, release};
 pub use retire::{Retirement, Setback};
 pub use sweep::Sweep;
 
-use self::fencing::{NoStep, new_nonce};
+use self::fencing::new_nonce;
 use crate::{
     clock::{Clock, Deadline, monotonic},
     decision::{Decision, Verdict},
@@ -151,6 +151,25 @@ impl Guard {
         self.go(permit, &mark, terminate).await
     }
 
+    /// Whether a permit would be redeemed now, without redeeming it: for a program that only answers, and whose
+    /// answer somebody else acts on, such as the exit status of a command. It keeps no other guard off, and may
+    /// be asked again. That the runner may go is noted, so that its departure is explained.
+    ///
+    /// # Errors
+    /// As [`redeem`](Self::redeem).
+    pub async fn verify(&self, permit: Permit) -> Result<(), Refused> {
+        self.is_good(&permit)?;
+        let runner = permit.runner();
+        let epoch = permit.fence().map_or(0, |seen| seen.fence.epoch());
+        let whom = permit.whom();
+        let read = self.step(runner, Deadline::within(TO_REMEMBER), |fence, age| {
+            fence.is_open(epoch, whom, age).map(|()| fence.clone())
+        });
+        read.await?;
+        self.note_departure(runner).await;
+        self.is_good(&permit)
+    }
+
     /// Redeems a permit by this step of its fence.
     async fn go(
         &self,
@@ -160,14 +179,8 @@ impl Guard {
     ) -> Result<Go, Refused> {
         self.is_good(&permit)?;
         let runner = permit.runner();
-        let made = self
-            .step(runner, Deadline::within(TO_REMEMBER), terminate)
-            .await;
-        match made {
-            Ok(()) => {}
-            Err(NoStep::Refused(refused)) => return Err(refused.into()),
-            Err(NoStep::Unwritten(what)) => return Err(Refused::Unwritten { what }),
-        }
+        self.step(runner, Deadline::within(TO_REMEMBER), terminate)
+            .await?;
         self.note_departure(runner).await;
         if let Err(late) = self.is_good(&permit) {
             self.end(runner, mark, Ended::GivenUp).await;

@@ -4,6 +4,7 @@ use super::Guard;
 use crate::{
     clock::Deadline,
     fence::{Fence, FenceRefused, Nonce},
+    permit::Refused,
     records::{ATTEMPTS, Kept},
     runner::Runner,
     store::{Kind, StoreError, Swap},
@@ -26,6 +27,15 @@ pub(super) enum NoStep {
 impl From<StoreError> for NoStep {
     fn from(error: StoreError) -> Self {
         Self::Unwritten(error.to_string().into())
+    }
+}
+
+impl From<NoStep> for Refused {
+    fn from(no_step: NoStep) -> Self {
+        match no_step {
+            NoStep::Refused(refused) => refused.into(),
+            NoStep::Unwritten(what) => Self::Unwritten { what },
+        }
     }
 }
 

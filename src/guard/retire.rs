@@ -75,10 +75,7 @@ pub enum Setback {
 
 impl From<NoStep> for Setback {
     fn from(no_step: NoStep) -> Self {
-        Self::Refused(match no_step {
-            NoStep::Refused(refused) => refused.into(),
-            NoStep::Unwritten(what) => Refused::Unwritten { what },
-        })
+        Self::Refused(no_step.into())
     }
 }
 

@@ -59,7 +59,9 @@ fn objection(report: &FleetReport, look: &Look<'_>) -> Option<HoldReason> {
         Snapshot::Shrunken { believed_at: None } => Some((Doubt::Foreign, None)),
         Snapshot::Shrunken { believed_at } => Some((Doubt::Shrunken, believed_at)),
     };
-    if let Some((doubt, believed_at)) = doubt {
+    // What the guard deregistered is absent by that, and the last one leaves an empty listing.
+    let absence_counts = !look.seen.was_deregistered();
+    if let Some((doubt, believed_at)) = doubt.filter(|_| absence_counts) {
         return Some(HoldReason::new(
             Cause::SnapshotUntrusted(doubt),
             believed_at,
@@ -85,15 +87,38 @@ fn objection(report: &FleetReport, look: &Look<'_>) -> Option<HoldReason> {
 #[cfg(test)]
 mod tests {
     use crate::{
+        decision::Basis,
         evidence::Witness,
+        fence::Deregistration,
         fleet::{FleetReport, Snapshot},
         hold::HoldCode::{
             BeaconsSilent, ClockSkew, FleetUnreadable, PermitBudgetSpent, SnapshotUntrusted,
         },
-        rules::cases::{Case, Found, at, event, failed, failed_until, fleet, online, until},
+        rules::cases::{
+            Case, Found, absent, at, drained, event, failed, failed_until, fleet, no_jobs, online,
+            until,
+        },
         stage::Stage,
     };
     use Found::Clear;
+
+    #[test]
+    fn a_listing_that_the_last_drain_left_empty_is_no_reason_to_hold() {
+        let shrunken = FleetReport {
+            snapshot: Snapshot::Shrunken { believed_at: None },
+            ..FleetReport::default()
+        };
+        for (deregistration, found) in [
+            (Deregistration::Done, Clear),
+            (Deregistration::NotWanted, event(SnapshotUntrusted)),
+        ] {
+            let case = Case::new().look(0, [online(0), no_jobs(0)]);
+            let drained = drained(Basis::Vacant, deregistration, 300);
+            let case = case.look(390, [absent(390), no_jobs(390), drained]);
+            let case = case.and(fleet(shrunken.clone(), 390));
+            assert_eq!(case.found("fleet"), found, "{deregistration:?}");
+        }
+    }
 
     const DAY: i64 = 24 * 60 * 60;
 
@@ -194,6 +219,8 @@ mod tests {
                     ..moved
                 };
                 let found = match found {
+                    // Its absence is the drain's own doing.
+                    Found::Hold(SnapshotUntrusted, _) if stage == Stage::Drained => Clear,
                     Found::Hold(code, retry) => Found::Hold(code, retry.map(|at| at + now)),
                     other => other,
                 };

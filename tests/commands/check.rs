@@ -85,7 +85,11 @@ async fn json_is_one_line_and_the_coverage_stands_apart() {
     assert_eq!(told[0]["verdict"], "hold");
     assert_eq!(told[0]["runner"]["name"], "r-1");
     assert_eq!(ran.err.matches("org:acme: asks").count(), 1, "{}", ran.err);
-    assert!(ran.err.contains("never registered only"), "{}", ran.err);
+    assert!(
+        ran.err.contains("on whose host a beacon is alive"),
+        "{}",
+        ran.err
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,5 +14,6 @@ mod check;
 mod deployment;
 mod hook;
 mod replay;
+mod retire;
 #[cfg(feature = "testing")]
 mod sweep;

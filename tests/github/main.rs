@@ -13,6 +13,7 @@ mod cost;
 mod jobs;
 mod refusals;
 mod registration;
+mod retire;
 #[path = "../contract/schema.rs"]
 mod schema;
 mod simulation;

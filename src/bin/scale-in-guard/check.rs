@@ -33,9 +33,9 @@ Examples:
       --runner i-06cbe04821ccba677 --id 18700 --launched-at 2026-05-14T01:40:00Z \\
     && aws ec2 terminate-instances --instance-ids i-06cbe04821ccba677
 
-Only the exit status counts: what is printed is printed before the permit is redeemed. With 0 the permit is
-redeemed: for 71 seconds the runner is held for everybody else, and for a second check (permit_outstanding).
-To deregister, and to let a job that starts take the runner back: scale-in-guard retire.
+Only the exit status counts: what is printed is printed before the last test of the permit.
+It answers, and keeps nobody off: a job that starts after it is not waited for. To deregister, and to let a job
+that starts take the runner back, let it go with scale-in-guard retire.
 What it asks and how far that reaches stands on standard error.
 A GitHub that refuses otherwise, or does not answer, is a reason to hold: 1.
 A phantom, whose instance came up and never registered, goes only in a scope that showed another runner of
@@ -63,14 +63,14 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
         tell(format_args!("in shadow: {}", beside_busy_only(&decision)));
     }
     tell(guard.coverage(scope));
-    // Before it can be redeemed: what cannot be told must not be acted on.
+    // Before the last test: what cannot be told must not be acted on.
     let mut out = anstream::stdout().lock();
     out.write_all(told.as_bytes())?;
     out.flush()?;
     unless_refused(&github)?;
     Ok(match decision {
-        Decision::Terminate(permit) => match guard.redeem(permit).await {
-            Ok(_go) => ExitCode::SUCCESS,
+        Decision::Terminate(permit) => match guard.verify(permit).await {
+            Ok(()) => ExitCode::SUCCESS,
             Err(refused) => {
                 tell(refused);
                 ExitCode::from(1)

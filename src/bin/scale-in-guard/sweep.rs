@@ -83,7 +83,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
             line(&decision)
         };
         if let Decision::Terminate(permit) = decision
-            && let Err(why) = guard.redeem(permit).await
+            && let Err(why) = guard.verify(permit).await
         {
             refused = true;
             tell(why);
