@@ -66,11 +66,13 @@ pub struct Permit {
     basis: Basis,
     expires_at: Instant,
     /// When it expires by the monotonic clock, which nobody sets; `None` where no guard gave it.
+    #[cfg(feature = "guard")]
     expires: Option<Monotonic>,
     assessment: Assessment,
 }
 
 /// An instant of the monotonic clock.
+#[cfg(feature = "guard")]
 pub(crate) type Monotonic = std::time::Instant;
 
 impl Permit {
@@ -78,6 +80,7 @@ impl Permit {
         Self {
             basis,
             expires_at: after(assessment.at, policy.permit_ttl),
+            #[cfg(feature = "guard")]
             expires: None,
             assessment,
         }

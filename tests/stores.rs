@@ -26,9 +26,9 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::Poll,
-    time::Instant,
 };
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 /// A file that is not there yet, in a folder of its own.
 fn new_file() -> (TempDir, PathBuf) {
