@@ -11,7 +11,13 @@ use crate::{
     runner::{Runner, RunnerId, fits},
     time::{Instant, age},
 };
+use chrono::TimeDelta;
 use std::sync::Arc;
+
+/// By less than this the same report can seem older when it is read again: each read tells anew how long ago it
+/// was written, on two clocks that are not asked at one instant. A beacon looks once a second, so that an older
+/// report is older by more.
+const READ_AGAIN: TimeDelta = TimeDelta::seconds(1);
 
 /// Everything the witnesses say at one look.
 #[derive(Debug)]
@@ -459,7 +465,8 @@ impl<'e> Beacons<'e> {
             vacant.add(vacant_since);
             outlived.add(outlived_since.or(vacant_since));
         }
-        if heard_at < memory.beacon_heard_at() {
+        let lags = |known| heard_at.is_none_or(|heard_at| age(known, heard_at) >= READ_AGAIN);
+        if memory.beacon_heard_at().is_some_and(lags) {
             // The store lags behind an earlier look: this is as good as no record.
             beacons.evidence = &[];
             return beacons;

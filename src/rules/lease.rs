@@ -458,6 +458,32 @@ mod tests {
         );
     }
 
+    /// Each read places a record on our clock anew, by the age that the store tells.
+    #[test]
+    fn the_same_report_read_again_is_no_older_report() {
+        let read = |now, later: i64, last_word: &Heartbeat| {
+            let mut heartbeat = last_word.clone();
+            heartbeat.heard_at += chrono::TimeDelta::milliseconds(later);
+            heard(heartbeat, now)
+        };
+        for (row, last_word, found) in [
+            ("listening", listening(-60, 0), Clear),
+            ("a worker", working(-60, 0), until(WorkerAlive, 302)),
+        ] {
+            let case = Case::new().look(1, [online(1), read(1, 500, &last_word)]);
+            let again = |later| {
+                let again = [online(2), read(2, later, &last_word)];
+                case.clone().look(2, again).found("lease")
+            };
+            assert_eq!(again(-499), found, "{row}");
+            assert_eq!(
+                again(-500),
+                until(BeaconSilent, 900),
+                "{row}: the store lags"
+            );
+        }
+    }
+
     #[test]
     fn a_heartbeat_that_cannot_be_read_holds() {
         let limit = failed_until(Witness::Lease, 77, 0);
