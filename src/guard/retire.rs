@@ -202,8 +202,15 @@ impl Guard {
                 let retry_at = Some(after(now, lapses_in));
                 Err(stopped(Refused::from(outstanding), retry_at))
             }
-            Next::Deregister(drain) => {
+            Next::Deregister(drain) if age(now, written_at) < self.policy().permit_ttl => {
                 Err(self.deregister(runner, &standing(drain), deadline).await)
+            }
+            // What let it go is too old to act on. Only a new look can say.
+            Next::Deregister(drain) => {
+                let mark = drain.mark(fence.epoch());
+                self.end(runner, &mark, Ended::GivenUp).await;
+                let expires_at = after(written_at, self.policy().permit_ttl);
+                Err(stopped(Refused::Expired { expires_at, now }, Some(now)))
             }
             Next::Settle { drain, .. } => Err(standing(drain).draining()),
             Next::LookAgain(drain) => self.look_again(runner, &standing(drain), deadline).await,
@@ -261,10 +268,15 @@ impl Guard {
             drain,
             settled_at: after(self.now(), self.policy().settle),
         };
-        match standing.drain.deregistration {
-            Deregistration::Due => self.deregister(runner, &standing, deadline).await,
-            _ => standing.draining(),
+        if standing.drain.deregistration != Deregistration::Due {
+            return standing.draining();
         }
+        // DELETE may end a job, and writing may have taken long.
+        if let Err(late) = self.is_good(&permit) {
+            self.end(runner, &standing.mark, Ended::GivenUp).await;
+            return stopped(late, None);
+        }
+        self.deregister(runner, &standing, deadline).await
     }
 
     /// Takes the registration away, and writes down that it is gone.
