@@ -120,3 +120,14 @@ fn a_job_that_shows_after_settling() {
     config.delete_window = 10;
     caught(&config, &Real, Broken::KilledAfterDeregistering);
 }
+
+/// The same by a beacon alone: blind window, a report that is late by a tick, and the beacon's time to live are
+/// longer than three ticks of settling.
+#[test]
+fn a_beacon_that_dies_after_settling() {
+    let mut config = configs::deregister_lease();
+    config.policy.settle = chrono::TimeDelta::seconds(90);
+    config.bounds.lost = 1;
+    config.delete_window = 10;
+    caught(&config, &Real, Broken::KilledAfterDeregistering);
+}

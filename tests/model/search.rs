@@ -189,7 +189,9 @@ impl<'c> Search<'c> {
             let dies = [[false, false], [true, false], [false, true], [true, true]];
             let can_die =
                 |dead: &[bool; 2]| dead.iter().zip(busy).all(|(dead, busy)| busy || !dead);
-            for dead in dies.into_iter().filter(can_die) {
+            // Whoever waits for another invariant to break need not go on from here.
+            let goes_on = until.is_none_or(|until| until == Broken::NotReclaimed);
+            for dead in dies.into_iter().filter(|dead| goes_on && can_die(dead)) {
                 match self.reclaim(state, dead) {
                     Ok(ticks) => explored.reclaimed_within = explored.reclaimed_within.max(ticks),
                     Err(broken) => {
