@@ -34,13 +34,6 @@ pub struct Beat {
 }
 
 impl Beat {
-    /// Whether it is news beside what was known: a report with a number that was there before is not, whoever
-    /// wrote it.
-    #[must_use]
-    pub fn is_newer_than(&self, known: &Self) -> bool {
-        self.sequence > known.sequence
-    }
-
     /// What the beacon told, in the time of whoever received it at `at`.
     #[must_use]
     pub fn received(&self, at: Instant) -> Heartbeat {

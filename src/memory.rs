@@ -275,7 +275,6 @@ impl Memory {
     /// the job that a webhook left open, hold no more, and vacancy counts from now. A live lease still holds.
     #[cfg(feature = "guard")]
     pub(crate) fn release(&mut self, now: Instant) {
-        self.job_seen |= self.ever_seen();
         self.job_left = false;
         self.closed.extend(self.open.take());
         self.vacant = None;

@@ -19,7 +19,8 @@ use std::sync::Arc;
 pub(super) struct Recalled {
     memory: Arc<Memory>,
     version: Option<Version>,
-    host: Host,
+    /// `None` where it could not be read.
+    host: Option<Host>,
     /// What is the matter with it: a reason to hold.
     trouble: Option<String>,
     /// Whether this look can be kept: not where nobody knows what is there.
@@ -48,8 +49,8 @@ impl Recalled {
     }
 
     /// What the runner's host and its fence say.
-    pub(super) fn host(&self) -> &Host {
-        &self.host
+    pub(super) fn host(&self) -> Option<&Host> {
+        self.host.as_ref()
     }
 }
 
@@ -101,7 +102,7 @@ impl Guard {
         Recalled {
             memory: Arc::new(kept.value),
             version: kept.version,
-            host,
+            host: Some(host),
             trouble: kept.lost,
             can_be_kept: true,
         }
@@ -117,9 +118,8 @@ impl Guard {
     ) -> (Decision, Memory) {
         let now = self.now();
         let mut evidence = evidence.to_vec();
-        if recalled.trouble.is_none() {
+        if let Some(host) = &recalled.host {
             let known = number(runner, &evidence, &recalled.memory);
-            let host = &recalled.host;
             evidence.extend(host.evidence(known, second_look_of, now, self.policy()));
         }
         if let Some(what) = &recalled.trouble {
@@ -140,7 +140,7 @@ impl Guard {
         deadline: Deadline,
     ) -> Decision {
         let [key, ..] = self.keys(runner);
-        if recalled.host.lost_its_fence() {
+        if recalled.host.as_ref().is_some_and(Host::lost_its_fence) {
             self.begin_fence_anew(runner, deadline).await;
         }
         let decide = |recalled: &Recalled| self.decide(runner, &evidence, recalled, second_look_of);

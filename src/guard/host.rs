@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What the two records of a runner's host say, and since when they were asked for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Host {
     asked_at: Instant,
     beat: Option<(Beat, Instant)>,

@@ -4,6 +4,7 @@
 use super::{
     Guard, Mode,
     fencing::{NoStep, new_nonce},
+    host::Host,
 };
 use crate::{
     clock::Deadline,
@@ -187,7 +188,10 @@ impl Guard {
             });
         }
         let recalled = self.recall(runner, deadline).await;
-        let (fence, written_at) = recalled.host().fence();
+        let Some((fence, written_at)) = recalled.host().map(Host::fence) else {
+            // What could not be read holds.
+            return Err(self.begin(runner, &Fence::default(), deadline).await);
+        };
         let now = self.now();
         let whom = Incarnation::of(runner, recalled.shared().id());
         let standing = |drain: &Drain| Standing {

@@ -178,3 +178,25 @@ async fn a_scope_that_is_spelled_in_another_case_is_one() {
     let held = guard.can_terminate(&upper).await;
     assert!(crate::world::codes(&held).contains(&HoldCode::PermitOutstanding));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_deregistered_explains_itself_to_the_next_listing() {
+    let world = World::of("repo:acme/atlas").await;
+    let names = ["r-1", "r-2", "r-3"];
+    for name in names {
+        world.github.register(&world.scope, name);
+    }
+    let guard = guard(&world);
+    let sweep = async || crate::world::sweep(&guard, names.map(|name| world.runner(name))).await;
+    sweep().await;
+    world.clock.advance(minutes(5));
+    let drained = guard.retire(&world.runner("r-1"), never).await;
+    assert!(
+        matches!(drained, Retirement::Draining { .. }),
+        "{drained:?}"
+    );
+    for decision in sweep().await {
+        let doubted = crate::world::codes(&decision).contains(&HoldCode::SnapshotUntrusted);
+        assert!(!doubted, "{decision:?}");
+    }
+}

@@ -8,6 +8,7 @@ use scale_in_guard::{
     fence::Deregistration,
     guard::{Retirement, Setback},
     lease::Report,
+    permit::Refused,
     registrar::Deregistered::{Occupied, Removed, Unknown},
     store::{Key, Kind, Store},
 };
@@ -67,7 +68,7 @@ async fn it_is_deregistered_settles_and_goes_without_its_registration() {
 }
 
 #[tokio::test]
-async fn an_answer_that_was_lost_is_asked_for_again_and_the_runner_settles_from_then() {
+async fn an_answer_that_was_lost_is_asked_for_again_at_once_and_the_runner_settles_from_then() {
     let world = World::new();
     let registrar = FakeRegistrar::answering([None, None, Some(Unknown)]);
     let guard = guard(&world, &registrar);
@@ -78,7 +79,7 @@ async fn an_answer_that_was_lost_is_asked_for_again_and_the_runner_settles_from_
             matches!(&lost, Retirement::Stopped { why: Setback::Deregistering { what }, .. } if what.contains("502")),
             "{lost:?}"
         );
-        world.later(seconds(60));
+        world.later(seconds(4));
     }
     world.is_gone();
     let drained = guard.retire(&runner(), never).await;
@@ -98,6 +99,46 @@ async fn an_answer_that_was_lost_is_asked_for_again_and_the_runner_settles_from_
     world.later(seconds(1));
     let done = guard.retire(&runner(), fine).await;
     assert!(matches!(done, Retirement::Terminated(_)), "{done:?}");
+}
+
+/// DELETE may end a job: it is not called on what was looked at a while ago.
+#[tokio::test]
+async fn what_let_it_go_is_not_acted_on_later_and_a_new_look_begins() {
+    let world = World::new();
+    let registrar = FakeRegistrar::answering([None, Some(Unknown)]);
+    let guard = guard(&world, &registrar);
+    world.pass_the_window(&guard).await;
+    let _ = guard.retire(&runner(), never).await;
+    world.later(seconds(10));
+    let late = guard.retire(&runner(), never).await;
+    assert!(
+        matches!(
+            late,
+            Retirement::Stopped {
+                why: Setback::Refused(Refused::Expired { .. }),
+                ..
+            }
+        ),
+        "{late:?}"
+    );
+    assert_eq!(registrar.asked(), 1);
+    // It was removed all the same: then it has departed, and is reclaimed as such.
+    world.is_gone();
+    let mut minutes_waited = 0;
+    while !matches!(
+        guard.retire(&runner(), never).await,
+        Retirement::Draining { .. }
+    ) {
+        world.later(minutes(1));
+        minutes_waited += 1;
+        assert!(minutes_waited < 8, "it is never reclaimed");
+    }
+    world.later(seconds(90));
+    let done = guard.retire(&runner(), fine).await;
+    assert!(
+        matches!(done, Retirement::Terminated(Basis::Departed)),
+        "{done:?}"
+    );
 }
 
 #[tokio::test]
@@ -232,7 +273,6 @@ async fn a_guard_that_cannot_deregister_does_not_take_over_a_drain_that_wants_it
     let one = guard(&world, &registrar);
     world.pass_the_window(&one).await;
     let _ = one.retire(&runner(), never).await;
-    world.later(seconds(90));
     let other = world.guard().retire(&runner(), never).await;
     assert!(
         matches!(&other, Retirement::Stopped { why: Setback::Deregistering { what }, .. } if what.contains("registrar")),

@@ -1,6 +1,6 @@
 //! Who may redeem: permits, marks, stores that fail, clocks that jump.
 
-use crate::world::{World, codes, held, job, minutes, never, runner, seconds};
+use crate::world::{World, codes, held, minutes, never, runner, seconds};
 use async_trait::async_trait;
 use scale_in_guard::{
     Decision, Evidence, HoldCode, Permit,
@@ -303,6 +303,76 @@ async fn a_fence_that_cannot_be_read_holds_and_is_begun_anew() {
     assert_eq!(codes(&again), [], "{:?}", codes(&again));
 }
 
+#[tokio::test]
+async fn a_permit_from_before_a_fence_was_begun_anew_is_refused() {
+    let world = World::new();
+    let guard = world.guard();
+    world.pass_the_window(&guard).await;
+    let (one, other) = (permit(&guard).await, permit(&guard).await);
+    let key = Key::of_runner("*".into(), runner().scope, Kind::Fence, runner().name);
+    let swap = world.store.swap(&key, None, "{\"state\":").await.unwrap();
+    assert!(matches!(swap, Swap::Done(_)));
+    let unread = guard.redeem(one).await.unwrap_err();
+    assert!(matches!(unread, Refused::Unwritten { .. }), "{unread}");
+    let refused = guard.redeem(other).await.unwrap_err();
+    assert_eq!(refused, Refused::Fence(FenceRefused::Taken));
+}
+
+/// A store whose writes of fences take so long.
+#[derive(Debug)]
+struct Slow {
+    inner: Arc<scale_in_guard::stores::MemoryStore>,
+    clock: scale_in_guard::testing::ManualClock,
+}
+
+#[async_trait]
+impl Store for Slow {
+    fn describe(&self) -> String {
+        "slow".to_owned()
+    }
+
+    async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StoreError> {
+        self.inner.read(keys).await
+    }
+
+    async fn scan(
+        &self,
+        api: &str,
+        scope: &scale_in_guard::Scope,
+        kind: Kind,
+    ) -> Result<Vec<(Key, Record)>, StoreError> {
+        self.inner.scan(api, scope, kind).await
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        expected: Option<Version>,
+        value: &str,
+    ) -> Result<Swap, StoreError> {
+        if key.kind() == Kind::Fence && value.contains("terminating") {
+            self.clock.advance(seconds(10));
+        }
+        self.inner.swap(key, expected, value).await
+    }
+}
+
+#[tokio::test]
+async fn a_go_that_comes_too_late_is_none_and_leaves_nothing_outstanding() {
+    let world = World::new();
+    let slow = Slow {
+        inner: world.store.clone(),
+        clock: world.clock.clone(),
+    };
+    let guard = world.builder().store(slow).build().unwrap();
+    world.pass_the_window(&guard).await;
+    let ready = permit(&guard).await;
+    let late = guard.redeem(ready).await.unwrap_err();
+    assert!(matches!(late, Refused::Expired { .. }), "{late}");
+    let again = guard.can_terminate(&runner()).await;
+    assert_eq!(codes(&again), []);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_permit_runs_out_by_the_monotonic_clock_too() {
     let world = World::new();
@@ -314,5 +384,4 @@ async fn a_permit_runs_out_by_the_monotonic_clock_too() {
     world.later(seconds(1));
     let refused = guard.redeem(ready).await.unwrap_err();
     assert_eq!(refused, Refused::RunOut);
-    let _ = job();
 }
