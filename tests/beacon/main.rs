@@ -8,5 +8,21 @@
     reason = "a test that cannot go on should say where"
 )]
 
+#[cfg(all(feature = "cli", feature = "testing"))]
+mod configured;
+#[cfg(all(feature = "cli", feature = "testing"))]
+mod deaths;
 mod faithful;
+#[cfg(all(feature = "cli", feature = "testing"))]
+mod fence;
+#[cfg(all(feature = "cli", feature = "testing"))]
+mod hook;
+#[cfg(all(feature = "cli", feature = "testing"))]
+mod input;
+#[cfg(all(feature = "cli", feature = "testing"))]
+mod jobs;
 mod stand_in;
+#[cfg(all(feature = "cli", feature = "testing"))]
+mod store_away;
+#[cfg(all(feature = "cli", feature = "testing"))]
+mod world;
