@@ -226,6 +226,9 @@ fn write_heartbeat(f: &mut fmt::Formatter<'_>, heartbeat: &Heartbeat, now: Insta
     if let Some(what) = &heartbeat.blind {
         parts.push(format!("it cannot see: {what}"));
     }
+    if heartbeat.gone {
+        parts.push("it said that it goes".to_owned());
+    }
     if parts.is_empty() {
         parts.push(match heartbeat.vacant_since(now) {
             Some(since) => format!("no job since {}", At(since)),

@@ -170,6 +170,9 @@ pub struct Heartbeat {
     /// What the beacon cannot see. While there is anything, it never says that there is no job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blind: Option<Arc<str>>,
+    /// Whether its last report was that it goes: it is silent from then on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
 }
 
 impl Heartbeat {
@@ -185,6 +188,7 @@ impl Heartbeat {
             idle_since: None,
             updating_since: None,
             blind: None,
+            gone: false,
         }
     }
 
@@ -201,6 +205,7 @@ impl Heartbeat {
             self.watched_since = now;
         }
         self.heard_at = now;
+        self.gone = report == Report::Going;
         match report {
             Report::Alive => {}
             Report::Started { job, at } => {
@@ -267,8 +272,14 @@ impl Heartbeat {
         let until = after(renewed_at.max(now), ttl);
         match self.leases.iter_mut().find(|lease| lease.job == job) {
             Some(lease) => match lease.state {
-                // The same renewal told again is no renewal.
-                _ if lease.renewed_at == renewed_at => return,
+                // The same renewal told again is no renewal. A start and a renewal may bear one stamp, of which
+                // the latter says how long the lease is valid.
+                _ if lease.renewed_at == renewed_at => {
+                    if lease.state == LeaseState::Open {
+                        lease.until = lease.until.max(after(renewed_at, ttl));
+                    }
+                    return;
+                }
                 // Completing a job can take minutes, and its lease is renewed meanwhile. That does
                 // not open the job again, but a live lease holds.
                 LeaseState::Finished(end) if renewed_at > end => {
@@ -374,11 +385,11 @@ impl Heartbeat {
         self.unfinished().is_some() || self.worker_since.is_some()
     }
 
-    /// Whether the beacon has been heard within [`Policy::beacon_ttl`].
+    /// Whether the beacon has been heard within [`Policy::beacon_ttl`], and did not say that it goes.
     #[must_use]
     pub fn is_alive(&self, now: Instant, policy: &Policy) -> bool {
         let from = after(now, -policy.beacon_ttl);
-        from < self.heard_at && self.heard_at <= after(now, RECEIVER_SKEW)
+        !self.gone && from < self.heard_at && self.heard_at <= after(now, RECEIVER_SKEW)
     }
 
     /// Since when its last word has been *no job*; `None` when its last word was another, or a

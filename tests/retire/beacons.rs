@@ -163,6 +163,7 @@ async fn a_last_word_is_not_vacant() {
     beacon.hears(Report::Going);
     beacon.tells(false, true).await;
     let now = guard.can_terminate(&runner()).await;
+    assert!(codes(&now).contains(&HoldCode::BeaconSilent));
     assert_eq!(
         now.assessment().claims.lease,
         scale_in_guard::evidence::Claim::Unknown

@@ -8,7 +8,7 @@ use crate::{
 use clap::Args;
 use scale_in_guard::{
     Policy, Scope,
-    beacon::{Beacon, RootError, RunError, RunnerRoot},
+    beacon::{Beacon, RunError, RunnerRoot},
 };
 use std::{
     path::{Path, PathBuf},
@@ -52,7 +52,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SPAN", default_value = "15s", value_parser = span)]
     interval: Duration,
 
-    /// How long to wait for a runner that is not configured yet, as that of a container at its start
+    /// How long to wait for a runner that is not there or not configured yet, as in a container at its start
     #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = span)]
     wait: Duration,
 
@@ -114,9 +114,7 @@ async fn add(
             Err(error) => Err(error.into()),
         };
         match added {
-            Err(RunError::Root(RootError::NotConfigured { .. } | RootError::Unparsable { .. }))
-                if Instant::now() < until =>
-            {
+            Err(RunError::Root(_)) if Instant::now() < until => {
                 sleep(Duration::from_millis(200)).await;
             }
             Err(error) => return Err(format!("--runner-root {}: {error}", path.display()).into()),
