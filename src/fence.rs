@@ -220,6 +220,9 @@ pub struct Fence {
     /// What became of the last drain, for the reader.
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<Ended>,
+    /// Which runner a guard deregistered, or tried to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<Incarnation>,
 }
 
 /// What became of a drain.
@@ -273,6 +276,12 @@ impl Fence {
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Whether a guard ever deregistered this runner, or tried to.
+    #[must_use]
+    pub fn removed(&self, whom: Incarnation) -> bool {
+        self.removed.is_some_and(|of| !of.differs(whom))
     }
 
     /// What became of the last drain that ended.
@@ -365,7 +374,11 @@ impl Fence {
     /// [`FenceRefused`] when a job took it since, or somebody else is letting the runner go.
     pub fn drain(&self, epoch: u64, drain: Drain, age: TimeDelta) -> Result<Self, FenceRefused> {
         self.is_open(epoch, drain.of, age)?;
-        Ok(self.to(State::Draining(drain)))
+        let removes = drain.deregistration == Deregistration::Due;
+        Ok(Self {
+            removed: removes.then_some(drain.of).or(self.removed),
+            ..self.to(State::Draining(drain))
+        })
     }
 
     /// Goes from nothing to terminating at once: without a drain, a job that starts meanwhile can take the
@@ -422,6 +435,15 @@ impl Fence {
         Ok(self.terminating(drain.clone(), policy))
     }
 
+    /// Gives this drain up: the runner must stay. A termination that somebody began of it goes on.
+    #[must_use]
+    pub fn give_up(&self, mark: &Mark) -> Self {
+        match &self.state {
+            State::Terminating { .. } => self.clone(),
+            _ => self.end(mark, Ended::GivenUp),
+        }
+    }
+
     /// Ends this drain or termination, whatever became of it. Where it is over already, nothing changes.
     #[must_use]
     pub fn end(&self, mark: &Mark, how: Ended) -> Self {
@@ -445,14 +467,14 @@ impl Fence {
             epoch: self.epoch.saturating_add(1),
             state: State::Free,
             last: Some(Ended::Released),
+            removed: self.removed,
         }
     }
 
     fn to(&self, state: State) -> Self {
         Self {
-            epoch: self.epoch,
             state,
-            last: self.last,
+            ..self.clone()
         }
     }
 

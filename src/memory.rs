@@ -3,12 +3,12 @@
 
 use crate::{
     evidence::{Claim, Evidence, Signal, Witness},
-    fence::{Incarnation, Nonce, Phase},
+    fence::{Deregistration, Incarnation, Nonce, Phase, State},
     lease::Heartbeat,
     ledger::Noted,
     policy::Policy,
     runner::{Runner, RunnerId},
-    seen::{Beacons, JobsSeen, RegistrationSeen, Seen, fences},
+    seen::{Beacons, JobsSeen, READ_AGAIN, RegistrationSeen, Seen, comes_too_late, fences},
     stage::Stage,
     time::{Instant, after, age, latest},
     vacancy::Vacancy,
@@ -181,6 +181,9 @@ pub struct Memory {
     /// The drain that was found lapsed.
     #[serde(skip_serializing_if = "Option::is_none")]
     lapsed: Option<Nonce>,
+    /// When a guard deregistered it, or tried to; later where that was not seen at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed_at: Option<Instant>,
     /// When an operator said that nothing stands behind what was heard until then.
     #[serde(skip_serializing_if = "Option::is_none")]
     released_at: Option<Instant>,
@@ -227,7 +230,6 @@ impl Memory {
         }
         self.observe_jobs(seen, now, policy);
         self.observe_beacons(seen.beacons, now);
-        self.observe_fence(runner, evidence, now);
         for evidence in evidence.iter().filter(|_| seen.roll.asked(Witness::Own)) {
             if let Signal::Own(own) = &evidence.signal
                 && own.claim == Claim::Occupied
@@ -240,8 +242,11 @@ impl Memory {
 
     /// Remembers the queued jobs that could be on their way here, until they are shown elsewhere.
     fn observe_pending(&mut self, jobs: &JobsSeen<'_>, now: Instant, policy: &Policy) {
+        let removed_at = self.removed_at;
         let still = |&(id, since): &(u64, Instant)| {
-            now < after(since, policy.job_pending) && !jobs.shows_elsewhere(id)
+            now < after(since, policy.job_pending)
+                && !jobs.shows_elsewhere(id)
+                && !comes_too_late(since, removed_at)
         };
         self.pending.retain(still);
         if jobs.pending.is_empty() {
@@ -258,10 +263,21 @@ impl Memory {
         self.pending.drain(..surplus);
     }
 
-    /// A drain that lapsed, or a termination of which nothing was heard: vacancy counts anew, once.
-    fn observe_fence(&mut self, runner: &Runner, evidence: &[Evidence], now: Instant) {
+    /// Takes in the fence, before the other witnesses are read: what they say counts for less after a guard
+    /// deregistered the runner. And where a drain lapsed, or a termination of which nothing was heard, vacancy
+    /// counts anew, once.
+    pub(crate) fn observe_fence(&mut self, runner: &Runner, evidence: &[Evidence], now: Instant) {
         let whom = Incarnation::of(runner, self.id());
         for fence in fences(evidence) {
+            if fence.fence.removed(whom) {
+                let at = fence.written_at.min(now);
+                let is_later = |known| age(at, known) > READ_AGAIN;
+                let removes = matches!(fence.fence.state(), State::Draining(drain)
+                    if matches!(drain.deregistration, Deregistration::Due | Deregistration::Done));
+                if self.removed_at.is_none() || removes && self.removed_at.is_some_and(is_later) {
+                    self.removed_at = Some(at);
+                }
+            }
             if let Phase::Lapsed(nonce) = fence.phase(whom, now)
                 && self.lapsed.as_ref() != Some(nonce)
             {
@@ -420,6 +436,7 @@ impl Memory {
             &mut self.beacon_heard_at,
             &mut self.counts_from,
             &mut self.released_at,
+            &mut self.removed_at,
         ] {
             *at = at.map(|at| at.min(now));
         }
@@ -515,6 +532,10 @@ impl Memory {
 
     pub(crate) fn counts_from(&self) -> Option<Instant> {
         self.counts_from
+    }
+
+    pub(crate) fn removed_at(&self) -> Option<Instant> {
+        self.removed_at
     }
 
     pub(crate) fn released_at(&self) -> Option<Instant> {

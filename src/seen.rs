@@ -17,7 +17,13 @@ use std::sync::Arc;
 /// By less than this the same report can seem older when it is read again: each read tells anew how long ago it
 /// was written, on two clocks that are not asked at one instant. A beacon looks once a second, so that an older
 /// report is older by more.
-const READ_AGAIN: TimeDelta = TimeDelta::seconds(1);
+pub(crate) const READ_AGAIN: TimeDelta = TimeDelta::seconds(1);
+
+/// Whether a job that was queued then cannot come to a runner that a guard deregistered, by as much as our clock
+/// may be from GitHub's.
+pub(crate) fn comes_too_late(queued_at: Instant, removed_at: Option<Instant>) -> bool {
+    removed_at.is_some_and(|at| age(queued_at, at) > crate::fleet::MAX_GITHUB_SKEW)
+}
 
 /// Everything the witnesses say at one look.
 #[derive(Debug)]
@@ -156,7 +162,10 @@ impl<'e> Seen<'e> {
     ) -> Self {
         let seen_id = registration.id().or(memory.id());
         let roll = Roll::call(evidence, recent);
-        let jobs = JobsSeen::read(runner, seen_id, evidence, recent, now, policy);
+        let mut jobs = JobsSeen::read(runner, seen_id, evidence, recent, now, policy);
+        let removed_at = memory.removed_at();
+        jobs.pending
+            .retain(|&(_, since)| !comes_too_late(since, removed_at));
         let beacons = Beacons::read(evidence, roll, memory, now, policy);
         let mut ledger = LedgerSeen::default();
         let others = Others {

@@ -162,11 +162,11 @@ impl Situation {
             // What the drain rests on still lets it go by what that asks.
             (self.drained == Some(Stage::Lost), Stage::Lost),
             (self.drained == Some(Stage::Wedged), Stage::Wedged),
+            (self.drained.is_some(), Stage::Drained),
             (
                 absent && !met_in_time_never_seen && self.absent_twice,
                 Stage::Departed,
             ),
-            (self.drained.is_some(), Stage::Drained),
             (maybe_absent, Stage::Unconfirmed),
             (self.lost, Stage::Lost),
             (self.busy_refuted, Stage::BusyRefuted),
@@ -512,7 +512,7 @@ mod tests {
                     drained: Some(Stage::Drained),
                     ..GONE
                 },
-                Stage::Departed,
+                Stage::Drained,
             ),
             (
                 Situation {

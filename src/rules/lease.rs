@@ -76,26 +76,39 @@ fn heard(heartbeat: &Heartbeat, look: &Look<'_>) -> Finding {
             return hold(Cause::WorkerAlive(since), retry_at());
         }
     }
-    if !alive && let Some(finding) = silence(heartbeat.heard_at, false, look) {
-        return finding;
-    }
-    let counts = alive || (stage == Stage::Departed && is_last_word(heartbeat, look));
-    if counts && heartbeat.vacant_since(now).is_some() {
+    let is_idle = heartbeat.vacant_since(now).is_some();
+    let gone = matches!(stage, Stage::Departed | Stage::Drained);
+    if is_idle && (alive || gone && is_last_word(heartbeat, look)) {
         return Finding::Clear;
     }
-    Finding::Abstain
+    if alive {
+        return Finding::Abstain;
+    }
+    silence(heartbeat.heard_at, false, look).unwrap_or(Finding::Abstain)
 }
 
 /// Whether nobody has said *occupied* since the beacon's last word, but for what lags behind it.
+///
+/// Of a runner that a guard deregistered it must be from so long after that that a job dispatched before would have
+/// shown: once it is deregistered, no flag says busy, and it departs whether it has a job or not.
 fn is_last_word(heartbeat: &Heartbeat, look: &Look<'_>) -> bool {
+    let policy = look.policy;
+    let shown_at = |at| after(at, policy.settle - policy.beacon_ttl);
+    match look.memory.removed_at() {
+        Some(removed_at) if heartbeat.heard_at < shown_at(removed_at) => return false,
+        // Before that it was no last word of one that departed by itself.
+        None if look.stage == Stage::Drained => return false,
+        _ => {}
+    }
     let later = look.memory.occupied().latest_but_lease();
     later.is_none_or(|at| at <= after(heartbeat.heard_at, look.policy.beacon_ttl))
 }
 
-/// Holds on a silence, while serving or where the last word left a job, until a job that began
-/// before it cannot be running any more and the jobs view says that none is.
+/// Holds on a silence, while serving, where the last word left a job, or after a guard deregistered the runner,
+/// until a job that began before it cannot be running any more and the jobs view says that none is.
 fn silence(heard_at: Instant, job_left: bool, look: &Look<'_>) -> Option<Finding> {
-    let counts = job_left || look.stage == Stage::Serving;
+    let was_removed = look.memory.removed_at().is_some();
+    let counts = job_left || was_removed || look.stage == Stage::Serving;
     let holds = counts && !silence_is_over(heard_at, look);
     let over_at = after(heard_at, look.policy.silence_limit());
     holds.then(|| {

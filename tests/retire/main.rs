@@ -12,6 +12,7 @@ mod beacons;
 mod deregister;
 mod fence;
 mod release;
+mod silence;
 mod stages;
 mod way;
 mod world;
