@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub struct Beat {
     /// Which run of the beacon wrote it.
     pub boot: Arc<str>,
+    /// When that run began, by the clock of its host: of two runs, the one that began later reports.
+    pub began_at: Instant,
     /// Which report it is. A later one has a larger number, also across runs.
     pub sequence: u64,
     /// The registration's number, as the runner's own files have it.
@@ -62,8 +64,9 @@ pub fn heard(
     let heard = beat.and_then(|(beat, written_at)| {
         let mut heartbeat = beat.received(written_at);
         let another = beat.runner.zip(known).is_some_and(|(a, b)| a != b);
-        if another {
+        if another && let Some(id) = beat.runner {
             heartbeat.idle_since = None;
+            heartbeat.blind = Some(format!("it reports registration {id}, another one").into());
         }
         let speaks = heartbeat.is_alive(now, policy) || heartbeat.live_lease(now).is_some();
         (!another || speaks).then_some(heartbeat)

@@ -9,7 +9,7 @@ use crate::{
 };
 #[cfg(feature = "guard")]
 use crate::{
-    evidence::Signal,
+    evidence::{Registration, Signal},
     fence::{FenceSeen, Incarnation},
     seen::fences,
 };
@@ -137,13 +137,25 @@ impl Permit {
         fences(&self.assessment.evidence).next()
     }
 
-    /// Whether a beacon is alive on the runner's host.
+    /// Whether a beacon is alive on the runner's host that sees what goes on there.
     #[cfg(feature = "guard")]
     pub(crate) fn has_live_beacon(&self, policy: &Policy) -> bool {
         let mut evidence = self.assessment.evidence.iter();
         evidence.any(|evidence| {
             matches!(&evidence.signal, Signal::Lease(heartbeat)
-                if heartbeat.is_alive(self.assessment.at, policy))
+                if heartbeat.blind.is_none() && heartbeat.is_alive(self.assessment.at, policy))
+        })
+    }
+
+    /// Whether GitHub showed the runner at the look that it rests on.
+    #[cfg(feature = "guard")]
+    pub(crate) fn shows_registration(&self) -> bool {
+        let mut evidence = self.assessment.evidence.iter();
+        evidence.any(|evidence| {
+            matches!(
+                evidence.signal,
+                Signal::Registration(Registration::Registered { .. })
+            )
         })
     }
 

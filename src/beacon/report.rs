@@ -7,11 +7,15 @@ use crate::{
     records::{ATTEMPTS, Kept, Records},
     runner::{RunnerId, RunnerName, Scope},
     store::{Key, Kind, Store, StoreError, Swap, Version},
-    time::Instant,
+    time::{Instant, after},
 };
+use chrono::TimeDelta;
 use std::sync::Arc;
 use thiserror::Error;
 use uuid::Uuid;
+
+/// By so much a run begins later than one that it takes the place of.
+const SOONER: TimeDelta = TimeDelta::milliseconds(1);
 
 /// Who writes the heartbeat of one runner. There is one of it, in one process, on the runner's host.
 #[derive(Debug)]
@@ -20,6 +24,7 @@ pub struct Reporter {
     beat: Key,
     fence: Key,
     boot: Arc<str>,
+    began_at: Instant,
     runner: Option<RunnerId>,
     /// The report that was last tried, and the version of the one that was last written.
     sequence: u64,
@@ -57,12 +62,14 @@ pub struct Word {
 }
 
 impl Reporter {
-    /// A reporter of this runner.
+    /// A reporter of this runner, that begins at `now` on the clock of its host: of two, the one that began
+    /// later reports.
     pub fn new(
         store: impl Store + 'static,
         scope: &Scope,
         runner: &RunnerName,
         id: Option<RunnerId>,
+        now: Instant,
     ) -> Self {
         // What it writes is of every GitHub: it names no other record.
         let records = Records::new(Arc::new(store), crate::records::EVERY_GITHUB);
@@ -71,6 +78,7 @@ impl Reporter {
             fence: records.of_host(scope, Kind::Fence, runner),
             records,
             boot: Uuid::new_v4().to_string().into(),
+            began_at: now,
             runner: id,
             sequence: 0,
             version: None,
@@ -99,6 +107,7 @@ impl Reporter {
             self.sequence = self.sequence.saturating_add(1);
             let beat = Beat {
                 boot: self.boot.clone(),
+                began_at: self.began_at,
                 sequence: self.sequence,
                 runner: self.runner,
                 sent_at,
@@ -125,12 +134,15 @@ impl Reporter {
         let fence: Kept<Fence> = self.records.read_one(&self.fence).await?;
         if let Some(known) = &kept.value
             && known.boot != self.boot
-            && self.sequence > 0
-            && known.sequence >= self.sequence
         {
-            return Err(ReportError::Superseded {
-                boot: known.boot.clone(),
-            });
+            if self.sequence == 0 {
+                // The clock may have been set back since that one began.
+                self.began_at = self.began_at.max(after(known.began_at, SOONER));
+            } else if known.began_at > self.began_at {
+                return Err(ReportError::Superseded {
+                    boot: known.boot.clone(),
+                });
+            }
         }
         let taken = match fence.value.state() {
             State::Taken { sequence, .. } => *sequence,

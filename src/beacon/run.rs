@@ -16,7 +16,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::{
     sync::watch::{Receiver, Sender, channel},
-    task::{JoinSet, spawn_blocking},
+    task::{AbortHandle, JoinSet, spawn_blocking},
     time::{Instant as Tick, interval, sleep, timeout, timeout_at},
 };
 
@@ -153,16 +153,22 @@ impl Watched {
     }
 
     fn is_same_as(&self, other: &Self) -> bool {
-        self.name == other.name && self.id == other.id && self.scope.is_same_as(&other.scope)
+        self.id == other.id && self.has_key_of(other)
     }
 
-    /// The runner in the folder, if it is another one than before. One that cannot be read is none.
-    fn anew(&self) -> Option<Self> {
+    /// Whether both are written down under one key.
+    fn has_key_of(&self, other: &Self) -> bool {
+        self.name == other.name && self.scope.is_same_as(&other.scope)
+    }
+
+    /// The runner in the folder, if what it says of itself changed since it was last read.
+    fn anew(&mut self) -> Option<Result<Self, RunError>> {
         let stamp = self.root.config_stamp();
         if stamp.is_none() || stamp == self.stamp {
             return None;
         }
-        Self::read(self.root.clone(), self.given.clone()).ok()
+        self.stamp = stamp;
+        Some(Self::read(self.root.clone(), self.given.clone()))
     }
 }
 
@@ -185,8 +191,7 @@ impl Beacon {
     /// [`RunError`] when it does not say who it is, or where, or is watched already.
     pub fn watch(&mut self, root: RunnerRoot, scope: Option<&Scope>) -> Result<&Watched, RunError> {
         let watched = Watched::read(root, scope.cloned())?;
-        let twin =
-            |known: &&Watched| known.name == watched.name && known.scope.is_same_as(&watched.scope);
+        let twin = |known: &&Watched| known.has_key_of(&watched);
         if let Some(known) = self.watched.iter().find(twin) {
             return Err(RunError::Twice {
                 one: known.root.path().to_owned(),
@@ -211,9 +216,24 @@ impl Beacon {
         let clock = SteadyClock::start();
         let mut writers = JoinSet::new();
         let mut posts = Vec::new();
+        let mut unread = None;
         for watched in self.watched.iter().cloned() {
-            let watch = begin(&watched, &clock, &self.policy)?;
+            let watch = match begin(&watched, &clock, &self.policy) {
+                Ok(watch) => watch,
+                Err((error, blind)) => {
+                    tracing::error!(runner = %watched.name, %error, "its log cannot be read; it is reported as blind");
+                    unread = Some(error);
+                    blind
+                }
+            };
             posts.push(self.post(watched, watch, clock, &mut writers));
+        }
+        // One of several must not keep the others from being watched.
+        let all_blind = posts
+            .iter()
+            .all(|post| post.watch.heartbeat().blind.is_some());
+        if let Some(error) = unread.filter(|_| all_blind) {
+            return Err(error);
         }
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -278,43 +298,59 @@ impl Beacon {
             name, id, scope, ..
         } = &watched;
         tracing::info!(runner = %name, %scope, root = %watched.root.path().display(), "watching");
-        let reporter = Reporter::new(self.store.clone(), scope, name, *id);
-        writers.spawn(report(reporter, name.clone(), word, self.interval, clock));
+        let reporter = Reporter::new(self.store.clone(), scope, name, *id, clock.now());
+        let writer = writers.spawn(report(reporter, name.clone(), word, self.interval, clock));
         Post {
             watched,
             watch,
             known,
+            writer,
         }
     }
 
     /// Where a runner was configured anew, the old one has gone, and the new one is watched.
     fn follow(&self, posts: &mut [Post], clock: SteadyClock, writers: &mut JoinSet<Ended>) {
         for post in posts {
-            let Some(anew) = post.watched.anew() else {
-                continue;
+            let anew = match post.watched.anew() {
+                None => continue,
+                Some(Ok(anew)) => anew,
+                Some(Err(error)) => {
+                    let runner = &post.watched.name;
+                    tracing::warn!(%runner, %error, "its .runner changed and cannot be followed; it is reported as before");
+                    continue;
+                }
             };
             if anew.is_same_as(&post.watched) {
                 post.watched = anew;
                 continue;
             }
-            match begin(&anew, &clock, &self.policy) {
-                Ok(watch) => {
-                    post.watch.going(clock.now());
-                    post.tell(true, true);
-                    *post = self.post(anew, watch, clock, writers);
-                }
-                Err(error) => tracing::warn!(runner = %anew.name, %error, "not watched yet"),
+            let (Ok(watch) | Err((_, watch))) = begin(&anew, &clock, &self.policy);
+            if anew.has_key_of(&post.watched) {
+                // Two must not write one record.
+                post.writer.abort();
+            } else {
+                post.watch.going(clock.now());
+                post.tell(true, true);
             }
+            *post = self.post(anew, watch, clock, writers);
         }
     }
 }
 
-fn begin(watched: &Watched, clock: &SteadyClock, policy: &Arc<Policy>) -> Result<Watch, RunError> {
-    let root = watched.root.clone();
-    Watch::begin(root, clock.now(), policy.clone()).map_err(|what| RunError::Log {
-        path: watched.root.path().to_owned(),
-        what,
-    })
+/// Begins to watch a runner; one whose log cannot be understood is watched all the same, as blind.
+fn begin(
+    watched: &Watched,
+    clock: &SteadyClock,
+    policy: &Arc<Policy>,
+) -> Result<Watch, (RunError, Watch)> {
+    let (watch, read) = Watch::begin_anyway(watched.root.clone(), clock.now(), policy.clone());
+    match read {
+        Err(what @ Blindness::UnknownFormat { .. }) => {
+            let path = watched.root.path().to_owned();
+            Err((RunError::Log { path, what }, watch))
+        }
+        _ => Ok(watch),
+    }
 }
 
 /// A runner that is watched, and what is known of it for whoever reports it.
@@ -323,6 +359,7 @@ struct Post {
     watched: Watched,
     watch: Watch,
     known: Sender<Known>,
+    writer: AbortHandle,
 }
 
 /// What is known of a runner.

@@ -77,6 +77,18 @@ impl Watch {
     /// # Errors
     /// [`Blindness::UnknownFormat`]: this version of the runner writes what nobody here can read.
     pub fn begin(root: RunnerRoot, now: Instant, policy: Arc<Policy>) -> Result<Self, Blindness> {
+        match Self::begin_anyway(root, now, policy) {
+            (_, Err(error @ Blindness::UnknownFormat { .. })) => Err(error),
+            (watch, _) => Ok(watch),
+        }
+    }
+
+    /// The same, also where nothing of its log can be understood: then it is blind.
+    pub(super) fn begin_anyway(
+        root: RunnerRoot,
+        now: Instant,
+        policy: Arc<Policy>,
+    ) -> (Self, Result<(), Blindness>) {
         let mut watch = Self {
             log: LogTail::new(root.logs()),
             reader: LogReader::default(),
@@ -88,12 +100,11 @@ impl Watch {
             root,
             policy,
         };
-        match watch.read_log(now).1 {
-            Err(error @ Blindness::UnknownFormat { .. }) => return Err(error),
-            Err(blindness) => watch.hear(Report::Blind(blindness.to_string().into()), now),
-            Ok(()) => {}
+        let read = watch.read_log(now).1;
+        if let Err(blindness) = &read {
+            watch.hear(Report::Blind(blindness.to_string().into()), now);
         }
-        Ok(watch)
+        (watch, read)
     }
 
     /// The runner.

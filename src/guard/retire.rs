@@ -10,10 +10,13 @@ use crate::{
     clock::Deadline,
     decision::{Basis, Decision, Hold},
     evidence::{Claim, Witness},
-    fence::{Deregistration, Drain, Ended, Fence, FenceRefused, Incarnation, Mark, Next, State},
+    fence::{
+        DRAIN_LAPSES, Deregistration, Drain, Ended, Fence, FenceRefused, Incarnation, Mark, Next,
+        State,
+    },
     fleet::Roster,
     memory::Memory,
-    permit::{Go, Refused},
+    permit::{Go, Permit, Refused},
     registrar::Deregistered,
     runner::Runner,
     source::Round,
@@ -21,7 +24,7 @@ use crate::{
     time::{At, Instant, after, age},
 };
 use chrono::TimeDelta;
-use std::{fmt, sync::Arc};
+use std::{convert::Infallible, fmt, sync::Arc};
 use thiserror::Error;
 
 /// How far a call of [`Guard::retire`] came.
@@ -30,6 +33,13 @@ use thiserror::Error;
 pub enum Retirement<E> {
     /// The runner must stay.
     Held(Hold),
+    /// The second look could not tell. The drain stands: call again, until it lapses.
+    Undecided {
+        /// Why.
+        hold: Hold,
+        /// When the drain lapses.
+        lapses_at: Instant,
+    },
     /// It is announced that the runner goes, and it is deregistered if the guard deregisters. Call again.
     Draining {
         /// When the second look can be made.
@@ -86,6 +96,9 @@ impl<E> Retirement<E> {
     pub fn retry_at(&self) -> Option<Instant> {
         match self {
             Self::Held(hold) => hold.retry_at(),
+            Self::Undecided { hold, lapses_at } => {
+                Some(hold.retry_at().unwrap_or(*lapses_at).min(*lapses_at))
+            }
             Self::Draining { resume_at, .. } => Some(*resume_at),
             Self::Stopped { retry_at, .. } => *retry_at,
             Self::DeregisteredWhileOccupied { .. } | Self::Terminated(_) | Self::Failed(_) => None,
@@ -97,6 +110,9 @@ impl<E: fmt::Display> fmt::Display for Retirement<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Held(hold) => hold.fmt(f),
+            Self::Undecided { hold, lapses_at } => {
+                write!(f, "drained until {}, and undecided: {hold}", At(*lapses_at))
+            }
             Self::Draining {
                 resume_at,
                 deregistration,
@@ -126,6 +142,7 @@ struct Standing {
     drain: Drain,
     mark: Mark,
     settled_at: Instant,
+    lapses_at: Instant,
 }
 
 impl Guard {
@@ -198,6 +215,7 @@ impl Guard {
             drain: drain.clone(),
             mark: drain.mark(fence.epoch()),
             settled_at: after(written_at, self.policy().settle),
+            lapses_at: after(written_at, DRAIN_LAPSES),
         };
         match fence.next(whom, age(now, written_at), self.policy()) {
             Next::Look => Err(self.begin(runner, &fence, deadline).await),
@@ -211,10 +229,14 @@ impl Guard {
             }
             // What let it go is too old to act on. Only a new look can say.
             Next::Deregister(drain) => {
-                let mark = drain.mark(fence.epoch());
-                self.end(runner, &mark, Ended::GivenUp).await;
+                self.give_up(runner, &drain.mark(fence.epoch())).await;
                 let expires_at = after(written_at, self.policy().permit_ttl);
                 Err(stopped(Refused::Expired { expires_at, now }, Some(now)))
+            }
+            // A guard without a registrar began it. This one is to deregister, on what it sees itself.
+            Next::Settle { drain, .. } | Next::LookAgain(drain) if self.would_deregister(drain) => {
+                self.give_up(runner, &drain.mark(fence.epoch())).await;
+                Err(self.begin(runner, &fence, deadline).await)
             }
             Next::Settle { drain, .. } => Err(standing(drain).draining()),
             Next::LookAgain(drain) => self.look_again(runner, &standing(drain), deadline).await,
@@ -226,36 +248,70 @@ impl Guard {
         let looked = self
             .look(runner, Round::of_one(runner), deadline, None)
             .await;
-        let permit = match self.answer(looked, deadline).await {
-            Decision::Terminate(permit) => permit,
-            Decision::Hold(hold) => {
-                let State::Taken {
-                    deregistered: true, ..
-                } = fence.state()
-                else {
-                    return Retirement::Held(hold);
-                };
-                let said = self.step(runner, Deadline::within(super::TO_REMEMBER), |fence, _| {
-                    Ok(fence.reported())
-                });
-                return match said.await {
-                    Ok(()) => {
-                        self.deregistered_while_occupied(runner, hold.to_string())
-                            .await
-                    }
-                    Err(_) => Retirement::Held(hold),
-                };
+        let decision = self.answer(looked, deadline).await;
+        let was_occupied = self.reports_taken(runner, fence).await;
+        match decision {
+            Decision::Hold(hold) if was_occupied => {
+                let by = hold.to_string();
+                self.deregistered_while_occupied(runner, by).await
             }
+            Decision::Hold(hold) => Retirement::Held(hold),
+            Decision::Terminate(permit) => {
+                if was_occupied {
+                    // The job is over already.
+                    let by = "a job took its fence".to_owned();
+                    let _told = self.deregistered_while_occupied(runner, by).await;
+                }
+                self.announce(permit, deadline).await
+            }
+        }
+    }
+
+    /// Whether a job took the fence of a runner that was deregistered, and this is the first to report it.
+    async fn reports_taken(&self, runner: &Runner, fence: &Fence) -> bool {
+        let State::Taken {
+            deregistered: true, ..
+        } = fence.state()
+        else {
+            return false;
         };
+        let reported = |fence: &Fence, _| Ok(fence.reported());
+        let step = self.step(runner, Deadline::within(super::TO_REMEMBER), reported);
+        step.await.is_ok()
+    }
+
+    /// Whether this guard deregisters, and the drain of one that does not let a registered runner go.
+    fn would_deregister(&self, drain: &Drain) -> bool {
+        let was_registered = !matches!(drain.basis, Basis::NeverRegistered | Basis::Departed);
+        self.inner.registrar.is_some()
+            && was_registered
+            && drain.deregistration == Deregistration::NotWanted
+    }
+
+    /// Begins the retirement of a runner that a sweep let go, with the permit that the sweep gave: the budget and
+    /// the silence of most beacons are a sweep's affair, and [`retire`](Self::retire), which goes on from here,
+    /// does not know them.
+    pub async fn drain(&self, permit: Permit) -> Retirement<Infallible> {
+        let deadline = Deadline::within(self.policy().ask_deadline);
+        self.announce(permit, deadline).await
+    }
+
+    /// The announcement, and the DELETE.
+    async fn announce(&self, permit: Permit, deadline: Deadline) -> Retirement<Never> {
+        let runner = permit.runner();
         let drain = Drain {
             nonce: new_nonce(),
             basis: permit.basis(),
             of: permit.whom(),
             deregistration: match &self.inner.registrar {
-                Some(_) => Deregistration::Due,
-                None => Deregistration::NotWanted,
+                // What is absent has no registration to take away.
+                Some(_) if permit.shows_registration() => Deregistration::Due,
+                _ => Deregistration::NotWanted,
             },
         };
+        if drain.deregistration == Deregistration::Due && drain.of.id.is_none() {
+            return deregistering("the number of its registration is not known; give it");
+        }
         let epoch = permit.fence().map_or(0, |seen| seen.fence.epoch());
         if let Err(refused) = self.is_good(&permit) {
             return stopped(refused, None);
@@ -271,13 +327,14 @@ impl Guard {
             mark: drain.mark(epoch),
             drain,
             settled_at: after(self.now(), self.policy().settle),
+            lapses_at: after(self.now(), DRAIN_LAPSES),
         };
         if standing.drain.deregistration != Deregistration::Due {
             return standing.draining();
         }
         // DELETE may end a job, and writing may have taken long.
         if let Err(late) = self.is_good(&permit) {
-            self.end(runner, &standing.mark, Ended::GivenUp).await;
+            self.give_up(runner, &standing.mark).await;
             return stopped(late, None);
         }
         self.deregister(runner, &standing, deadline).await
@@ -290,19 +347,15 @@ impl Guard {
         standing: &Standing,
         deadline: Deadline,
     ) -> Retirement<Never> {
-        let gone = match (&self.inner.registrar, standing.drain.of.id) {
-            (Some(registrar), Some(id)) => {
-                match deadline.meet(registrar.deregister(runner, id)).await {
-                    Ok(Ok(gone)) => gone,
-                    Ok(Err(trouble)) => return deregistering(trouble.to_string()),
-                    Err(late) => return deregistering(late.to_string()),
-                }
-            }
-            // Nobody ever saw a registration: there is none to take away.
-            (_, None) => Deregistered::Unknown,
-            (None, Some(_)) => {
-                return deregistering("this guard has no registrar, and the one that began has");
-            }
+        let (Some(registrar), Some(id)) = (&self.inner.registrar, standing.drain.of.id) else {
+            return deregistering("this guard has no registrar, and the one that began has");
+        };
+        // Before: the answer may be lost, and a departure that nothing explains makes the whole listing doubted.
+        self.note_departure(runner).await;
+        let gone = match deadline.meet(registrar.deregister(runner, id)).await {
+            Ok(Ok(gone)) => gone,
+            Ok(Err(trouble)) => return deregistering(trouble.to_string()),
+            Err(late) => return deregistering(late.to_string()),
         };
         let refutes = matches!(
             standing.drain.basis,
@@ -312,7 +365,7 @@ impl Guard {
             Deregistered::Removed | Deregistered::Unknown => Deregistration::Done,
             Deregistered::Occupied if refutes => Deregistration::Refuted,
             Deregistered::Occupied => {
-                self.end(runner, &standing.mark, Ended::GivenUp).await;
+                self.give_up(runner, &standing.mark).await;
                 let key = self
                     .inner
                     .records
@@ -334,7 +387,6 @@ impl Guard {
                 };
             }
         };
-        self.note_departure(runner).await;
         let deadline_to_write = Deadline::within(super::TO_REMEMBER);
         let written = self.step(runner, deadline_to_write, |fence, age| {
             fence.deregistered(&standing.mark, how, age)
@@ -364,10 +416,11 @@ impl Guard {
             Decision::Terminate(permit) => permit,
             Decision::Hold(hold) => {
                 if !is_occupied(&hold) {
-                    // A witness that could not be heard, or an objection: the drain stands until it lapses.
-                    return Err(Retirement::Held(hold));
+                    // A witness that could not be heard, or an objection.
+                    let lapses_at = standing.lapses_at;
+                    return Err(Retirement::Undecided { hold, lapses_at });
                 }
-                self.end(runner, mark, Ended::GivenUp).await;
+                self.give_up(runner, mark).await;
                 return Err(match was_deregistered {
                     true => {
                         self.deregistered_while_occupied(runner, hold.to_string())
@@ -388,6 +441,15 @@ impl Guard {
         tracing::error!(runner = %runner.name, scope = %runner.scope, by, "deregistered_while_occupied");
         self.note(runner, Roster::was_occupied).await;
         Retirement::DeregisteredWhileOccupied { by }
+    }
+
+    /// Gives a drain up. What cannot be written lapses by itself.
+    async fn give_up(&self, runner: &Runner, mark: &Mark) {
+        let deadline = Deadline::within(super::TO_REMEMBER);
+        let given_up = self.step(runner, deadline, |fence, _| Ok(fence.give_up(mark)));
+        if let Err(error) = given_up.await {
+            tracing::warn!(runner = %runner.name, %error, "could not give the drain up; it lapses by itself");
+        }
     }
 
     fn not_made(&self, no_step: NoStep) -> Retirement<Never> {
@@ -411,12 +473,13 @@ impl Standing {
 }
 
 /// Before terminate is called, nothing of it can fail.
-type Never = std::convert::Infallible;
+type Never = Infallible;
 
 impl Retirement<Never> {
     fn of<E>(self) -> Retirement<E> {
         match self {
             Self::Held(hold) => Retirement::Held(hold),
+            Self::Undecided { hold, lapses_at } => Retirement::Undecided { hold, lapses_at },
             Self::Draining {
                 resume_at,
                 deregistration,

@@ -323,6 +323,8 @@ impl<'c> Records<'c> {
         let heartbeat = self.hearts.get(heart).clone();
         self.beats.number(Beat {
             boot: "boot".into(),
+            began_at: heartbeat.watched_since,
+            sent_at: heartbeat.heard_at,
             sequence: sequence.into(),
             runner: Some(ID),
             heartbeat,

@@ -136,7 +136,13 @@ async fn a_beacon_of_another_number_attests_nothing_and_its_job_holds_while_it_s
 async fn what_was_sent_long_before_it_arrived_is_as_old_as_it_was() {
     let world = World::new();
     let scope = runner().scope;
-    let mut reporter = Reporter::new(world.store.clone(), &scope, &runner().name, None);
+    let mut reporter = Reporter::new(
+        world.store.clone(),
+        &scope,
+        &runner().name,
+        None,
+        world.clock.now(),
+    );
     let mut heartbeat = Heartbeat::new(world.clock.now());
     heartbeat.hear(Report::Listening, world.clock.now(), &Policy::default());
     let word = Word {
@@ -181,7 +187,13 @@ async fn of_two_beacons_of_one_runner_the_one_that_began_earlier_is_told() {
     let mut other = world.beacon();
     other.says(Report::Worker).await;
     let scope = runner().scope;
-    let mut third = Reporter::new(world.store.clone(), &scope, &runner().name, None);
+    let mut third = Reporter::new(
+        world.store.clone(),
+        &scope,
+        &runner().name,
+        None,
+        world.clock.now(),
+    );
     let word = |heartbeat| Word {
         heartbeat,
         started: false,
@@ -244,7 +256,15 @@ async fn sweep_with(silent: usize, of: usize, after: TimeDelta) -> Vec<Decision>
         .unwrap();
     let mut reporters: Vec<_> = fleet
         .iter()
-        .map(|runner| Reporter::new(world.store.clone(), &runner.scope, &runner.name, None))
+        .map(|runner| {
+            Reporter::new(
+                world.store.clone(),
+                &runner.scope,
+                &runner.name,
+                None,
+                world.clock.now(),
+            )
+        })
         .collect();
     let began = world.clock.now();
     while world.clock.now() < began + after {

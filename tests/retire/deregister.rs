@@ -266,6 +266,119 @@ async fn another_runner_of_the_name_has_nothing_to_do_with_the_drain() {
     assert_eq!(decision.verdict(), scale_in_guard::Verdict::Terminate);
 }
 
+/// A guard without a registrar began; one that is to deregister does not terminate a registered runner.
+#[tokio::test]
+async fn a_guard_that_deregisters_begins_anew_what_one_began_that_does_not() {
+    let world = World::new();
+    world.drain(&world.guard()).await;
+    world.later(seconds(90));
+    let registrar = FakeRegistrar::answering([Some(Removed)]);
+    let drained = guard(&world, &registrar).retire(&runner(), never).await;
+    assert!(
+        matches!(
+            drained,
+            Retirement::Draining {
+                deregistration: Deregistration::Done,
+                ..
+            }
+        ),
+        "{drained:?}"
+    );
+}
+
+/// Nothing is taken away from a runner that is absent, and nothing is believed to have been.
+#[tokio::test]
+async fn an_absent_runner_is_not_called_deregistered() {
+    let world = World::new();
+    let registrar = FakeRegistrar::answering([None]);
+    let guard = guard(&world, &registrar);
+    let _ = guard.can_terminate(&runner()).await;
+    world.is_gone();
+    let mut drained = guard.retire(&runner(), never).await;
+    while !matches!(drained, Retirement::Draining { .. }) {
+        world.later(minutes(1));
+        drained = guard.retire(&runner(), never).await;
+    }
+    assert!(
+        matches!(
+            drained,
+            Retirement::Draining {
+                deregistration: Deregistration::NotWanted,
+                ..
+            }
+        ),
+        "{drained:?}"
+    );
+    assert_eq!(registrar.asked(), 0);
+    // GitHub drops it from a listing that is worth nothing: that proves nothing here.
+    world.flag.says(Signal::Registration(Registration::Absent {
+        beside_listing: false,
+        scope_is_ours: true,
+    }));
+    world.later(seconds(90));
+    let doubted = guard.retire(&runner(), never).await;
+    assert!(
+        held(&doubted).contains(&HoldCode::AbsenceUnconfirmed),
+        "{doubted:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_job_that_came_and_went_on_a_deregistered_runner_is_counted_too() {
+    let world = World::new();
+    let registrar = FakeRegistrar::answering([Some(Removed)]);
+    let guard = guard(&world, &registrar);
+    let mut beacon = world.beacon();
+    world.idle_for_the_window(&guard, &mut beacon).await;
+    let drained = guard.retire(&runner(), never).await;
+    assert!(
+        matches!(drained, Retirement::Draining { .. }),
+        "{drained:?}"
+    );
+    world.is_gone();
+    world
+        .go_on(&mut beacon, seconds(30), Report::Listening)
+        .await;
+    beacon.job_starts().await;
+    world.later(seconds(15));
+    beacon.job_ends().await;
+    for _ in 0..7 {
+        let _ = guard.can_terminate(&runner()).await;
+        world
+            .go_on(&mut beacon, minutes(1), Report::Listening)
+            .await;
+    }
+    let drained = guard.retire(&runner(), never).await;
+    assert!(
+        matches!(drained, Retirement::Draining { .. }),
+        "{drained:?}"
+    );
+    assert_eq!(counted(&world).await, 1);
+}
+
+#[tokio::test]
+async fn a_permit_of_a_sweep_begins_a_retirement() {
+    let world = World::new();
+    let registrar = FakeRegistrar::answering([Some(Removed)]);
+    let guard = guard(&world, &registrar);
+    world.pass_the_window(&guard).await;
+    let mut sweep = guard.sweep([runner()]);
+    let Some(scale_in_guard::Decision::Terminate(permit)) = sweep.next().await else {
+        panic!("the window is over")
+    };
+    let drained = guard.drain(permit).await;
+    assert!(
+        matches!(
+            drained,
+            Retirement::Draining {
+                deregistration: Deregistration::Done,
+                ..
+            }
+        ),
+        "{drained:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_guard_that_cannot_deregister_does_not_take_over_a_drain_that_wants_it() {
     let world = World::new();

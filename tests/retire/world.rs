@@ -150,7 +150,13 @@ impl World {
     pub(crate) fn beacon_of(&self, id: Option<RunnerId>, ahead: TimeDelta) -> Beacon {
         let scope = SCOPE.parse().unwrap();
         Beacon {
-            reporter: Reporter::new(self.store.clone(), &scope, &runner().name, id),
+            reporter: Reporter::new(
+                self.store.clone(),
+                &scope,
+                &runner().name,
+                id,
+                self.clock.now() + ahead,
+            ),
             heartbeat: Heartbeat::new(self.clock.now() + ahead),
             clock: self.clock.clone(),
             ahead,
@@ -228,7 +234,9 @@ pub(crate) fn codes(decision: &Decision) -> Vec<HoldCode> {
 
 pub(crate) fn held<E: std::fmt::Debug>(retirement: &Retirement<E>) -> Vec<HoldCode> {
     match retirement {
-        Retirement::Held(hold) => hold.reasons().map(|reason| reason.code()).collect(),
+        Retirement::Held(hold) | Retirement::Undecided { hold, .. } => {
+            hold.reasons().map(|reason| reason.code()).collect()
+        }
         other => panic!("not held: {other:?}"),
     }
 }

@@ -9,6 +9,7 @@ use clap::Args;
 use scale_in_guard::{
     Decision, Go,
     guard::{Retirement, Setback},
+    permit::Refused,
 };
 use serde_json::{Value, json};
 use std::{
@@ -31,11 +32,13 @@ Exit status:
   0  COMMAND was run, and succeeded: the runner is terminated
   1  it must stay, or a step could not be made; the reasons say why, and when to ask again
   2  it could not ask: wrong usage or policy, or the token is missing or refused
-  3  draining: call again at the time that is printed
+  3  draining, or drained and undecided: call again at the time that is printed
   4  COMMAND was run, and failed: another try needs a new decision
 
 COMMAND is given SCALE_IN_GUARD_RUNNER, SCALE_IN_GUARD_SCOPE, SCALE_IN_GUARD_BASIS, SCALE_IN_GUARD_DEADLINE
-(RFC 3339: call terminate before it) and SCALE_IN_GUARD_FENCED (true where a live beacon could take it back).
+(RFC 3339: call terminate before it) and SCALE_IN_GUARD_FENCED (true where a live beacon could take it back);
+GITHUB_TOKEN is taken away from it.
+A runner goes by itself: max_permits_per_sweep, and the hold while most beacons are silent, are a sweep's.
 
 Examples:
   scale-in-guard retire --scope repo:acme/atlas --runner i-06cbe04821ccba677 --deregister --wait \\
@@ -77,14 +80,11 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
             .await;
         let code = match &retirement {
             Retirement::Terminated(_) => 0,
-            Retirement::Draining { .. } => 3,
+            Retirement::Draining { .. } | Retirement::Undecided { .. } => 3,
             Retirement::Failed(_) => 4,
             _ => 1,
         };
-        let resume_at = match &retirement {
-            Retirement::Draining { resume_at, .. } if arguments.wait => Some(*resume_at),
-            _ => None,
-        };
+        let resume_at = resume_at(&retirement).filter(|_| arguments.wait);
         let told = match deployment.json {
             true => format!("{}\n", shown(retirement)),
             false => explained(retirement),
@@ -101,6 +101,20 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
         };
         let left = resume_at - now();
         sleep(left.to_std().unwrap_or_default()).await;
+    }
+}
+
+/// When to go on with a drain that stands.
+fn resume_at<E>(retirement: &Retirement<E>) -> Option<chrono::DateTime<chrono::Utc>> {
+    match retirement {
+        Retirement::Draining { resume_at, .. } => Some(*resume_at),
+        Retirement::Undecided { .. } => Some(now() + chrono::TimeDelta::seconds(5)),
+        // Whoever is asked again soon enough is asked once more to deregister; else it begins anew.
+        Retirement::Stopped {
+            why: Setback::Deregistering { .. } | Setback::Refused(Refused::Expired { .. }),
+            ..
+        } => Some(now() + chrono::TimeDelta::seconds(1)),
+        _ => None,
     }
 }
 
@@ -127,6 +141,8 @@ impl Arguments {
         let mut command = Command::new(program);
         command
             .args(words)
+            // It may remove runners; whoever terminates an instance need not.
+            .env_remove("GITHUB_TOKEN")
             .env("SCALE_IN_GUARD_RUNNER", go.runner().name.as_str())
             .env("SCALE_IN_GUARD_SCOPE", go.runner().scope.to_string())
             .env("SCALE_IN_GUARD_BASIS", go.basis().as_str())
@@ -149,7 +165,9 @@ impl Arguments {
 
 fn explained(retirement: Retirement<Failed>) -> String {
     match retirement {
-        Retirement::Held(hold) => Decision::Hold(hold).explain(),
+        Retirement::Held(hold) | Retirement::Undecided { hold, .. } => {
+            Decision::Hold(hold).explain()
+        }
         other => format!("{other}\n"),
     }
 }
@@ -161,6 +179,15 @@ fn shown(retirement: Retirement<Failed>) -> Value {
         Retirement::Held(hold) => {
             let decision = Decision::Hold(hold);
             json!({"retirement": "held", "retry_at": retry_at, "decision": decision})
+        }
+        Retirement::Undecided { hold, lapses_at } => {
+            let decision = Decision::Hold(hold);
+            json!({
+                "retirement": "undecided",
+                "retry_at": retry_at,
+                "lapses_at": lapses_at,
+                "decision": decision,
+            })
         }
         Retirement::Draining { deregistration, .. } => json!({
             "retirement": "draining",
