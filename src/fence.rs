@@ -460,7 +460,7 @@ impl Fence {
         }
     }
 
-    /// An operator ends whatever goes on: every permit and every go that is out is worth nothing any more.
+    /// An operator ends whatever goes on: every permit that is out is worth nothing any more.
     #[must_use]
     pub fn release(&self) -> Self {
         Self {

@@ -12,7 +12,7 @@ mod sweep;
 
 pub use builder::{BuildError, GuardBuilder};
 pub use coverage::{Coverage, Permits, Window};
-pub use release::{Release, release};
+pub use release::{Release, Released, release};
 pub use retire::{Retirement, Setback};
 pub use sweep::Sweep;
 

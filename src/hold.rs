@@ -58,13 +58,13 @@ hold_codes! {
     /// The lease of a job is live.
     LeaseLive = "lease_live", "The dispatcher's finish line, a report of listening, or lease_ttl after the last renewal (up to 5 minutes more where the runner's log says so).";
     /// A job was reported and never reported finished.
-    JobNotFinished = "job_not_finished", "The dispatcher's finish line, or a report of listening; once the beacon is silent, lease_ttl + lease_overrun after its last word beside a complete and clear jobs view. Without a jobs view: the operator removes the runner.";
+    JobNotFinished = "job_not_finished", "The dispatcher's finish line, or a report of listening; once the beacon is silent, lease_ttl + lease_overrun after its last word beside a complete and clear jobs view. Without a jobs view: the operator removes or releases the runner.";
     /// A worker process is there.
     WorkerAlive = "worker_alive", "A report without a worker process; after stale_busy_after beyond its job's end beside a complete and clear jobs view, stage wedged; once the beacon is silent, lease_ttl + lease_overrun after its last word beside such a view. Otherwise: the operator ends the process.";
     /// A self-update of the runner is under way.
     SelfUpdate = "self_update", "The update ends, 10 minutes after it began at the latest.";
     /// A beacon that was once heard is silent.
-    BeaconSilent = "beacon_silent", "The beacon speaks again; or lease_ttl + lease_overrun after its last word beside a complete and clear jobs view. Without a jobs view: the operator restarts the beacon or removes the runner.";
+    BeaconSilent = "beacon_silent", "The beacon speaks again; or lease_ttl + lease_overrun after its last word beside a complete and clear jobs view. Without a jobs view: the operator restarts the beacon, or removes or releases the runner.";
     /// The heartbeat could not be read, or was read too long ago.
     LeaseUnreadable = "lease_unreadable", "A read that answers. If none ever does, the operator mends the store.";
     /// No witness independent of the busy flag says vacant.

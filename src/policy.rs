@@ -13,6 +13,9 @@ use thiserror::Error;
 /// No period may be longer than this; a longer one is a typing error.
 const LONGEST: TimeDelta = TimeDelta::days(366);
 
+/// What is left of a drain's ten minutes is for the second look.
+const LONGEST_SETTLE: TimeDelta = TimeDelta::minutes(8);
+
 /// A permit that outlives this is not "look, then act", and a read that is older is no look.
 const LONGEST_LOOK: TimeDelta = TimeDelta::minutes(10);
 
@@ -336,6 +339,13 @@ impl Policy {
                     wanted: "10 minutes at the most",
                 });
             }
+        }
+        if self.settle > LONGEST_SETTLE {
+            return Err(PolicyError::OutOfRange {
+                key: "settle",
+                found: period(self.settle),
+                wanted: "8 minutes at the most: a drain lapses 10 minutes after its last step",
+            });
         }
         if let Some(PermitBudget::Percent(percent @ (0 | 101..))) = self.max_permits_per_sweep {
             return Err(PolicyError::OutOfRange {

@@ -32,11 +32,21 @@ impl fmt::Display for Release {
     }
 }
 
+/// What a release met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Released {
+    /// The releases of this runner that are kept, this one last.
+    pub releases: Vec<Release>,
+    /// Whether anything was known of a runner of this name: else it may be misspelt, or of another scope.
+    pub was_known: bool,
+}
+
 /// Releases a runner from what holds it without an end: what a silent beacon left, the job that a webhook left
 /// open, a drain or a termination that is out. Vacancy counts from now, and what is heard after now holds as
-/// ever; so does a lease that is live. Every permit that is out is worth nothing.
+/// ever; so does a lease that is live. Every permit that is out is worth nothing; a go that somebody already acts
+/// on is not called back.
 ///
-/// It is written down before it is done. It gives back all that were ever written down, the latest last.
+/// It is written down before it is done; the last 64 of a runner are kept.
 ///
 /// # Errors
 /// [`StoreError`] when it could not be written; it may be done in part, and can be done again.
@@ -46,7 +56,7 @@ pub async fn release(
     scope: &Scope,
     runner: &RunnerName,
     release: Release,
-) -> Result<Vec<Release>, StoreError> {
+) -> Result<Released, StoreError> {
     released(&Records::new(Arc::new(store), api), scope, runner, release).await
 }
 
@@ -61,7 +71,7 @@ impl Guard {
         runner: &RunnerName,
         by: &str,
         note: &str,
-    ) -> Result<Vec<Release>, StoreError> {
+    ) -> Result<Released, StoreError> {
         let release = Release {
             at: self.now(),
             by: by.into(),
@@ -76,7 +86,16 @@ async fn released(
     scope: &Scope,
     runner: &RunnerName,
     release: Release,
-) -> Result<Vec<Release>, StoreError> {
+) -> Result<Released, StoreError> {
+    let fence = records.of_host(scope, Kind::Fence, runner);
+    let memory = records.of_runner(scope, Kind::Memory, runner);
+    let heartbeat = records.of_host(scope, Kind::Heartbeat, runner);
+    let known = [fence.clone(), memory.clone(), heartbeat];
+    let was_known = records
+        .read_unparsed(&known)
+        .await?
+        .iter()
+        .any(Option::is_some);
     let audit = records.of_host(scope, Kind::Releases, runner);
     let told = records.update(&audit, |releases: &mut Vec<Release>| {
         releases.push(release.clone());
@@ -84,16 +103,17 @@ async fn released(
         releases.drain(..surplus);
         releases.clone()
     });
-    let told = told.await?;
-    let fence = records.of_host(scope, Kind::Fence, runner);
+    let releases = told.await?;
     records
         .update(&fence, |fence: &mut Fence| *fence = fence.release())
         .await?;
-    let memory = records.of_runner(scope, Kind::Memory, runner);
     let at = release.at;
     records
         .update(&memory, |memory: &mut Memory| memory.release(at))
         .await?;
     tracing::warn!(%runner, %scope, by = &*release.by, note = &*release.note, "released");
-    Ok(told)
+    Ok(Released {
+        releases,
+        was_known,
+    })
 }

@@ -29,9 +29,11 @@ async fn what_a_dead_beacon_left_is_released_and_vacancy_counts_from_then() {
         .release(&scope, &name, "ops", "the host is gone")
         .await
         .unwrap();
-    assert_eq!(told.len(), 1);
+    assert!(told.was_known);
+    assert_eq!(told.releases.len(), 1);
+    let told = &told.releases[0];
     assert_eq!(
-        (&*told[0].by, &*told[0].note, told[0].at),
+        (&*told.by, &*told.note, told.at),
         ("ops", "the host is gone", world.clock.now())
     );
     let released = guard.can_terminate(&runner()).await;
@@ -47,7 +49,7 @@ async fn what_a_dead_beacon_left_is_released_and_vacancy_counts_from_then() {
     assert_eq!(free.verdict(), Verdict::Terminate);
     // It is written down for good.
     let told = guard.release(&scope, &name, "ops", "again").await.unwrap();
-    let notes: Vec<_> = told.iter().map(|release| &*release.note).collect();
+    let notes: Vec<_> = told.releases.iter().map(|release| &*release.note).collect();
     assert_eq!(notes, ["the host is gone", "again"]);
 }
 
@@ -129,4 +131,16 @@ async fn a_released_runner_does_not_become_a_phantom() {
     }
     let stage = guard.can_terminate(&launched).await.assessment().stage;
     assert_eq!(stage, scale_in_guard::Stage::Departed);
+}
+
+#[tokio::test]
+async fn a_name_of_which_nothing_was_known_is_told() {
+    let world = World::new();
+    let guard = world.guard();
+    let name = "r-l".parse().unwrap();
+    let told = guard
+        .release(&runner().scope, &name, "ops", "typo")
+        .await
+        .unwrap();
+    assert!(!told.was_known);
 }

@@ -83,8 +83,16 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// No wait and no interval is longer.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 fn span(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 15s or 2m"))
+    let span = humantime::parse_duration(text);
+    let span = span.map_err(|error| format!("{error}; write it as 15s or 2m"))?;
+    match span <= LONGEST {
+        true => Ok(span),
+        false => Err("a day is the most".to_owned()),
+    }
 }
 
 fn check_interval(interval: Duration, policy: &Policy) -> Result<(), Fault> {

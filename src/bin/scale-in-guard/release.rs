@@ -1,6 +1,6 @@
 //! `scale-in-guard release`: the human exit from a hold.
 
-use crate::{Fault, deployment::Place};
+use crate::{Fault, deployment::Place, terminal::tell};
 use clap::Args;
 use scale_in_guard::{
     clock::{Clock, SystemClock},
@@ -55,10 +55,15 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
         note: arguments.note.as_str().into(),
     };
     let (scope, runner) = (&place.scope, &arguments.runner);
-    let all = release(place.store()?, &place.host()?, scope, runner, said).await?;
+    let released = release(place.store()?, &place.host()?, scope, runner, said).await?;
+    if !released.was_known {
+        tell(format_args!(
+            "nothing was known of {runner} in {scope} until now: see that the name, the scope and the store are right, and --api-url"
+        ));
+    }
     let mut out = anstream::stdout().lock();
     if arguments.json {
-        for release in &all {
+        for release in &released.releases {
             writeln!(out, "{}", serde_json::to_string(release)?)?;
         }
         return Ok(ExitCode::SUCCESS);
@@ -67,7 +72,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
         out,
         "released {runner} of {scope}: vacancy counts from now, and what is heard from now on holds"
     )?;
-    for release in &all {
+    for release in &released.releases {
         writeln!(out, "  {release}")?;
     }
     Ok(ExitCode::SUCCESS)
