@@ -340,13 +340,6 @@ impl Policy {
                 });
             }
         }
-        if self.settle > LONGEST_SETTLE {
-            return Err(PolicyError::OutOfRange {
-                key: "settle",
-                found: period(self.settle),
-                wanted: "8 minutes at the most: a drain lapses 10 minutes after its last step",
-            });
-        }
         if let Some(PermitBudget::Percent(percent @ (0 | 101..))) = self.max_permits_per_sweep {
             return Err(PolicyError::OutOfRange {
                 key: "max_permits_per_sweep",
@@ -390,6 +383,13 @@ impl Policy {
                     why,
                 });
             }
+        }
+        if self.settle > LONGEST_SETTLE {
+            return Err(PolicyError::OutOfRange {
+                key: "settle",
+                found: period(self.settle),
+                wanted: "8 minutes at the most: a drain lapses 10 minutes after its last step",
+            });
         }
         Ok(())
     }
@@ -521,6 +521,7 @@ mod tests {
                 "max_permits_per_sweep",
                 "-1",
             ),
+            (r#"{"settle": "8m 1s"}"#, "settle", "8 minutes at the most"),
         ] {
             let error = read(json).expect_err(json);
             assert!(
