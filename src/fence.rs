@@ -127,7 +127,7 @@ pub enum FenceRefused {
     #[error("a job that started took the fence; ask again when it is over")]
     Taken,
     /// Another drain or termination of this runner is under way.
-    #[error("another one is letting this runner go; ask again in {}", Span(*.lapses_in))]
+    #[error("somebody is letting this runner go already, it may be an earlier call of your own; ask again in {}", Span(*.lapses_in))]
     Outstanding {
         /// When that lapses, if nothing more is heard of it.
         lapses_in: TimeDelta,

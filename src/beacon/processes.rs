@@ -26,6 +26,8 @@ pub struct RootProcesses {
     pub worker: bool,
     /// A `Runner.Worker` that could be anybody's: nothing tells where it was started from.
     pub unattributed_worker: bool,
+    /// Its listener writes to a page of its log that was deleted.
+    pub log_deleted: bool,
 }
 
 impl Processes {

@@ -2,6 +2,7 @@
 
 use crate::{
     beat::Beat,
+    clock::Clock,
     fence::{Fence, State},
     lease::Heartbeat,
     records::{ATTEMPTS, Kept, Records},
@@ -86,12 +87,12 @@ impl Reporter {
         }
     }
 
-    /// Reports one word, as of `sent_at` on the clock that the heartbeat was kept by. Where a job started,
-    /// its fence is taken first: a guard that reads one of the two records knows of the job by either.
+    /// Reports one word, by the clock that the heartbeat was kept by. Where a job started, its fence is taken
+    /// first: a guard that reads one of the two records knows of the job by either.
     ///
     /// # Errors
     /// [`ReportError`] when it was not written, or nobody knows whether it was. Report the present again.
-    pub async fn report(&mut self, word: &Word, sent_at: Instant) -> Result<(), ReportError> {
+    pub async fn report(&mut self, word: &Word, clock: &dyn Clock) -> Result<(), ReportError> {
         // What a job took and left while nobody could be told need not be taken any more.
         self.to_take = (self.to_take || word.started) && word.heartbeat.leaves_job();
         if self.version.is_none() {
@@ -110,7 +111,8 @@ impl Reporter {
                 began_at: self.began_at,
                 sequence: self.sequence,
                 runner: self.runner,
-                sent_at,
+                // At the last moment: what passes from here to the store makes it seem younger than it is.
+                sent_at: clock.now(),
                 heartbeat: word.heartbeat.clone(),
                 going: word.going,
             };

@@ -424,7 +424,7 @@ async fn report(
             started: known.starts > told_starts,
             going: known.going,
         };
-        let failed = match timeout(PATIENCE, reporter.report(&present, clock.now())).await {
+        let failed = match timeout(PATIENCE, reporter.report(&present, &clock)).await {
             Ok(Ok(())) => None,
             Ok(Err(superseded @ ReportError::Superseded { .. })) => {
                 return Err((runner, superseded));

@@ -13,6 +13,10 @@ use crate::{
 use chrono::TimeDelta;
 use std::sync::Arc;
 
+/// A restart that the log tells of may be a job's name that forges it: then the runner's own next lines, of the same
+/// second, open its job anew.
+const A_RESTART: TimeDelta = TimeDelta::seconds(10);
+
 /// What a job is called that only a hook has told of.
 fn hook_job() -> HostJob {
     HostJob::new("hook")
@@ -59,6 +63,8 @@ pub struct Watch {
     hooked: Option<Hooked>,
     /// Whether a process of this runner was ever seen: else that none is seen proves nothing.
     sight: bool,
+    /// Since when the log has said that the listener was started anew, and left a job behind.
+    orphaned_since: Option<Instant>,
     looked: bool,
 }
 
@@ -96,6 +102,7 @@ impl Watch {
             heartbeat: Heartbeat::new(now),
             hooked: None,
             sight: false,
+            orphaned_since: None,
             looked: false,
             root,
             policy,
@@ -168,8 +175,14 @@ impl Watch {
         }
 
         self.settle_hook(worker, now);
+        let mut leases = self.heartbeat.leases.iter();
+        let is_orphaned = leases.any(|lease| lease.state == LeaseState::Orphaned);
+        self.orphaned_since = is_orphaned.then(|| self.orphaned_since.unwrap_or(now));
         let blind = match read {
             Err(blindness) => Some(blindness.to_string()),
+            Ok(()) if seen.log_deleted => {
+                Some("the runner writes to a log that was deleted; restart the runner".to_owned())
+            }
             Ok(()) if seen.unattributed_worker && !self.sight => {
                 Some("a Runner.Worker runs that nothing shows to be another runner's".to_owned())
             }
@@ -227,7 +240,9 @@ impl Watch {
     fn is_over(&self, now: Instant) -> bool {
         let is_over = |lease: &JobLease| match lease.state {
             LeaseState::Finished(_) => lease.until <= now,
-            LeaseState::Orphaned => true,
+            LeaseState::Orphaned => self
+                .orphaned_since
+                .is_some_and(|since| after(since, A_RESTART) <= now),
             LeaseState::Open => after(lease.until, self.policy.lease_overrun) <= now,
         };
         self.hooked.is_none() && self.heartbeat.leases.iter().all(is_over)

@@ -169,6 +169,14 @@ async fn a_release_is_written_down_and_ends_a_drain() {
         (&again[0]["note"], &again[1]["by"]),
         (&"host is gone".into(), &"ops".into())
     );
-    let silent = world.run("release", &["r-1", "--note", ""]);
-    assert_eq!(silent.code, 2, "{}", silent.err);
+    for note in ["", "  ", "two\nlines"] {
+        let silent = world.run("release", &["r-1", "--note", note]);
+        assert_eq!(silent.code, 2, "{}", silent.err);
+    }
+    let typo = world.run("release", &["r-l", "--note", "typo"]);
+    assert!(
+        typo.err.contains("nothing was known of r-l"),
+        "{}",
+        typo.err
+    );
 }

@@ -152,7 +152,7 @@ async fn what_was_sent_long_before_it_arrived_is_as_old_as_it_was() {
     };
     // Its watch hangs: it has nothing newer to say a minute later.
     world.later(seconds(60));
-    reporter.report(&word, world.clock.now()).await.unwrap();
+    reporter.report(&word, &world.clock).await.unwrap();
     let silent = world.guard().can_terminate(&runner()).await;
     assert!(codes(&silent).contains(&HoldCode::BeaconSilent));
 }
@@ -200,14 +200,17 @@ async fn of_two_beacons_of_one_runner_the_one_that_began_earlier_is_told() {
         going: false,
     };
     let now = world.clock.now();
-    third.report(&word(Heartbeat::new(now)), now).await.unwrap();
+    third
+        .report(&word(Heartbeat::new(now)), &world.clock)
+        .await
+        .unwrap();
     other.says_nothing_new().await;
     let held = world.guard().can_terminate(&runner()).await;
     assert!(
         !codes(&held).contains(&HoldCode::WorkerAlive),
         "the latest run is believed"
     );
-    let again = third.report(&word(Heartbeat::new(now)), now).await;
+    let again = third.report(&word(Heartbeat::new(now)), &world.clock).await;
     assert!(again.is_ok(), "{again:?}");
 }
 
@@ -280,7 +283,7 @@ async fn sweep_with(silent: usize, of: usize, after: TimeDelta) -> Vec<Decision>
                 started: false,
                 going: false,
             };
-            reporter.report(&word, now).await.unwrap();
+            reporter.report(&word, &world.clock).await.unwrap();
         }
         let mut sweep = guard.sweep(fleet.clone());
         while sweep.next().await.is_some() {}

@@ -201,8 +201,8 @@ impl Beacon {
             started,
             going,
         };
-        let now = self.now();
-        self.reporter.report(&word, now).await
+        let clock = ManualClock::at(self.now());
+        self.reporter.report(&word, &clock).await
     }
 
     /// A job starts: the fence is taken, and reported.

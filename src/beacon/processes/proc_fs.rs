@@ -110,7 +110,10 @@ pub(super) fn scan<'a>(
                 _ if !home.holds(&program) => {}
                 Role::Worker => of_root.worker = true,
                 // Of runners that share a `bin`, it is one's only: it proves nothing about the others.
-                Role::Listener => of_root.listener |= !is_shared,
+                Role::Listener => {
+                    of_root.listener |= !is_shared;
+                    of_root.log_deleted |= !is_shared && writes_to_a_deleted_log(&folder);
+                }
             }
         }
     }
@@ -119,6 +122,20 @@ pub(super) fn scan<'a>(
         seen.into_iter()
             .map(|(root, _, of_root)| (root.path().to_owned(), of_root))
             .collect()
+    })
+}
+
+/// Whether a listener has a page of its log open that is not there any more: what it writes, nobody can read. Its
+/// files are shown to its own user alone; where they are not, nothing is known.
+fn writes_to_a_deleted_log(folder: &Path) -> bool {
+    let files = fs::read_dir(folder.join("fd")).into_iter().flatten();
+    let mut open = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    open.any(|path| {
+        let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
+        let is_log = path
+            .parent()
+            .is_some_and(|folder| folder.ends_with("_diag"));
+        is_log && name.starts_with(b"Runner_") && name.ends_with(b"-utc.log (deleted)")
     })
 }
 

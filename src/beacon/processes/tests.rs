@@ -14,6 +14,7 @@ const NONE: RootProcesses = RootProcesses {
     listener: false,
     worker: false,
     unattributed_worker: false,
+    log_deleted: false,
 };
 const LISTENER: RootProcesses = RootProcesses {
     listener: true,
@@ -285,4 +286,34 @@ fn a_real_process_is_seen_until_it_is_gone() {
     child.wait().unwrap();
     assert_eq!((running, deleted), ((true, false), (true, false)));
     assert_eq!(look(), (false, false));
+}
+
+#[test]
+fn a_listener_that_writes_to_a_page_that_was_deleted_is_noticed() {
+    let mut host = Host::new();
+    let root = host.runner("r-1");
+    let exe = root.path().join("bin/Runner.Listener");
+    let pid = host.shows(&Shown {
+        exe: exe.to_str().unwrap(),
+        comm: "Runner.Listener",
+        ..WORKS
+    });
+    let seen = |host: &Host| {
+        Processes::scan_in(&host.path("proc"), [&root])
+            .of(&root)
+            .unwrap()
+    };
+    // Its files are not shown to us.
+    assert!(seen(&host).listener && !seen(&host).log_deleted);
+    let files = host.path("proc").join(pid.to_string()).join("fd");
+    fs::create_dir(&files).unwrap();
+    let page = root.path().join("_diag/Runner_20260514-020000-utc.log");
+    symlink(&page, files.join("20")).unwrap();
+    let other = root
+        .path()
+        .join("_diag/Worker_20260514-020000-utc.log (deleted)");
+    symlink(other, files.join("21")).unwrap();
+    assert!(!seen(&host).log_deleted);
+    symlink(format!("{} (deleted)", page.display()), files.join("22")).unwrap();
+    assert!(seen(&host).log_deleted);
 }

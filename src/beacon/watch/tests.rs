@@ -20,6 +20,7 @@ const NONE: RootProcesses = RootProcesses {
     listener: false,
     worker: false,
     unattributed_worker: false,
+    log_deleted: false,
 };
 const LISTENER: RootProcesses = RootProcesses {
     listener: true,
@@ -335,8 +336,10 @@ fn a_job_of_a_listener_that_was_started_anew_holds_while_its_worker_is_there() {
     host.logs_to("20260514-020010", listening(10));
     watch.look(WORKER, 10);
     assert_eq!(watch.idle(), None);
-    watch.look(LISTENER, 11);
-    assert_eq!(watch.idle(), Some(11));
+    watch.looks(LISTENER, 11..=19);
+    assert_eq!(watch.idle(), None);
+    watch.look(LISTENER, 20);
+    assert_eq!(watch.idle(), Some(20));
 }
 
 #[test]
@@ -728,4 +731,50 @@ fn an_older_job_that_ran_out_or_was_orphaned_is_not_the_hooks() {
         watch.look_alone(second);
         assert!(watch.0.hooked.is_some(), "{row}");
     }
+}
+
+#[test]
+fn a_log_that_was_deleted_under_its_runner_says_nothing_more() {
+    let host = Host::new();
+    host.logs(listening(0));
+    let mut watch = host.begin(0);
+    watch.look(LISTENER, 1);
+    assert_eq!(watch.idle(), Some(0));
+    let deleted = RootProcesses {
+        log_deleted: true,
+        ..LISTENER
+    };
+    watch.look(deleted, 2);
+    assert_eq!(watch.idle(), None);
+    assert!(
+        watch
+            .blind()
+            .is_some_and(|what| what.contains("restart the runner"))
+    );
+    watch.look(LISTENER, 3);
+    assert_eq!((watch.idle(), watch.blind()), (Some(3), None));
+}
+
+/// A job's name with a line break can forge a restart, between the job's receipt and its worker; the next line of
+/// the runner's own opens the job anew.
+#[test]
+fn a_restart_that_nothing_confirms_ends_no_job_at_once() {
+    let host = Host::new();
+    host.logs(listening(0));
+    let mut watch = host.begin(0);
+    watch.look(LISTENER, 1);
+    host.logs(received(10, JOB) + &listening(10));
+    watch.look(LISTENER, 10);
+    watch.look(LISTENER, 19);
+    assert!(watch.0.heartbeat().live_lease(at(19)).is_some());
+    host.logs(renewed(19, JOB));
+    watch.look(LISTENER, 21);
+    assert_eq!(watch.open(), [JOB]);
+    // A real one is over when the job that it left is not renewed, and no worker shows.
+    host.logs(listening(30));
+    let vacant = |watch: &Watching, second| watch.0.heartbeat().vacant_since(at(second)).is_some();
+    watch.looks(LISTENER, 30..=39);
+    assert!(!vacant(&watch, 39));
+    watch.look(LISTENER, 40);
+    assert!(vacant(&watch, 40));
 }

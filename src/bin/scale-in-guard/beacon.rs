@@ -48,9 +48,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "STORE")]
     store: StoreUrl,
 
-    /// How often to report when nothing changes; a quarter of the policy's beacon_ttl at the most
-    #[arg(long, value_name = "SPAN", default_value = "15s", value_parser = span)]
-    interval: Duration,
+    /// How often to report when nothing changes; half of the policy's beacon_ttl at the most
+    /// [default: 15s, or a quarter of beacon_ttl where that is less]
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    interval: Option<Duration>,
 
     /// How long to wait for a runner that is not there or not configured yet, as in a container at its start
     #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = span)]
@@ -66,9 +67,9 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
         Some(path) => read_policy(path)?,
         None => Policy::default(),
     };
-    check_interval(arguments.interval, &policy)?;
+    let interval = interval(arguments.interval, &policy)?;
     let store = arguments.store.to_report_to()?;
-    let mut beacon = Beacon::new(store, policy, arguments.interval);
+    let mut beacon = Beacon::new(store, policy, interval);
     let stop = stop()?;
     tokio::pin!(stop);
     let until = Instant::now() + arguments.wait;
@@ -95,8 +96,15 @@ fn span(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn check_interval(interval: Duration, policy: &Policy) -> Result<(), Fault> {
+fn interval(given: Option<Duration>, policy: &Policy) -> Result<Duration, Fault> {
     let ttl = policy.beacon_ttl.to_std().unwrap_or_default();
+    let Some(interval) = given else {
+        let quarter = (ttl / 4).min(Duration::from_secs(15));
+        return match quarter < Duration::from_millis(250) {
+            true => Err(format!("--policy: a beacon_ttl of {ttl:?} is too short for a beacon, which looks once a second").into()),
+            false => Ok(quarter),
+        };
+    };
     if interval < Duration::from_secs(1) {
         return Err("--interval: once a second is the most".into());
     }
@@ -106,7 +114,7 @@ fn check_interval(interval: Duration, policy: &Policy) -> Result<(), Fault> {
         )
         .into());
     }
-    Ok(())
+    Ok(interval)
 }
 
 /// Adds a runner, and waits so long for it to be configured.
@@ -118,7 +126,13 @@ async fn add(
 ) -> Result<(), Fault> {
     loop {
         let added = match RunnerRoot::open(path) {
-            Ok(root) => beacon.watch(root, scope).map(drop),
+            Ok(root) => beacon.watch(root, scope).map(|watched| {
+                let (name, scope) = (&watched.name, &watched.scope);
+                tell(format_args!(
+                    "scale-in-guard: watching {name} of {scope} in {}",
+                    path.display()
+                ));
+            }),
             Err(error) => Err(error.into()),
         };
         match added {

@@ -17,6 +17,7 @@ use scale_in_guard::{
 };
 use std::{
     env, fs,
+    io::{self, Read},
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
@@ -118,6 +119,12 @@ impl FromStr for StoreUrl {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             None if text == "memory" => Ok(Self::Memory),
+            Some(("sqlite", path)) if path.starts_with('~') => {
+                Err("nothing makes a folder of ~ here; write the whole path".to_owned())
+            }
+            Some(("sqlite", path)) if path.starts_with("file:") => {
+                Err("write a path, not a URI".to_owned())
+            }
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             _ => Err("write sqlite:PATH or memory".to_owned()),
         }
@@ -134,7 +141,17 @@ impl StoreUrl {
             Self::Sqlite(path) => {
                 let path = path.clone();
                 let name = format!("sqlite:{}", path.display());
-                let open = move || Ok(Arc::new(SqliteStore::open(&path)?) as Arc<dyn Store>);
+                let open = move || {
+                    let store = SqliteStore::open(&path)?;
+                    if store.was_created() {
+                        let path = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+                        tell(format_args!(
+                            "scale-in-guard: {} is new; see that the guards read this file",
+                            path.display()
+                        ));
+                    }
+                    Ok(Arc::new(store) as Arc<dyn Store>)
+                };
                 Ok(LateStore::new(name, open))
             }
         }
@@ -256,9 +273,23 @@ impl Deployment {
     }
 }
 
+/// No policy is longer, in bytes.
+const LONGEST_POLICY: u64 = 1 << 20;
+
+fn read_bounded(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = fs::File::open(path)?
+        .take(LONGEST_POLICY + 1)
+        .read_to_string(&mut text)?;
+    match u64::try_from(read).is_ok_and(|read| read <= LONGEST_POLICY) {
+        true => Ok(text),
+        false => Err(io::Error::other("it is longer than any policy")),
+    }
+}
+
 pub(crate) fn read_policy(path: &Path) -> Result<Policy, Fault> {
     let shown = path.display();
-    let text = fs::read_to_string(path).map_err(|error| format!("--policy {shown}: {error}"))?;
+    let text = read_bounded(path).map_err(|error| format!("--policy {shown}: {error}"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let policy = toml::from_str(text);
     Ok(policy.map_err(|error| format!("--policy {shown}: {error}"))?)

@@ -55,8 +55,10 @@ pub(crate) fn misused(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
-    let line = line.strip_prefix("error: ").unwrap_or(line);
+    let told = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = told.split_whitespace().collect();
+    let line = words.join(" ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
     let strict = env::args_os().any(|argument| argument == "--strict");
     failed(
         format_args!("{line}; see scale-in-guard hook --help"),
@@ -65,6 +67,7 @@ pub(crate) fn misused(error: &clap::Error) -> ExitCode {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let _files_may_be_too_large = ignore_file_size_signal();
     let Some(root) = root(arguments.runner_root.as_deref()) else {
         let what =
             format_args!("no folder with a .runner was found; give --runner-root or set {ROOT}");
@@ -83,6 +86,26 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         }
     }
 }
+
+/// A limit on the size of files ends a process by a signal: a hook that writes a few bytes is told instead. The
+/// signal is caught for as long as the answer lives.
+#[cfg(target_os = "linux")]
+fn ignore_file_size_signal() -> Option<tokio::runtime::Runtime> {
+    use tokio::signal::unix::{SignalKind, signal};
+    const SIGXFSZ: i32 = 25;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .ok()?;
+    let _entered = runtime.enter();
+    // The handler stays, once it is there.
+    drop(signal(SignalKind::from_raw(SIGXFSZ)).ok()?);
+    drop(_entered);
+    Some(runtime)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ignore_file_size_signal() {}
 
 fn failed(what: std::fmt::Arguments<'_>, strict: bool) -> ExitCode {
     tell(format_args!("scale-in-guard: hook: {what}"));

@@ -29,16 +29,25 @@ pub(crate) struct Arguments {
     place: Place,
 
     /// Why, for whoever reads it later
-    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "TEXT", value_parser = words)]
     note: String,
 
     /// Who says so [default: the user's name]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = words)]
     by: Option<String>,
 
     /// Print every release of this runner as JSON, one line each; see docs/json.md
     #[arg(long)]
     json: bool,
+}
+
+/// One line that says something: it stands in a list.
+fn words(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("say something".to_owned()),
+        text if text.chars().any(char::is_control) => Err("write it in one line".to_owned()),
+        text => Ok(text.to_owned()),
+    }
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {

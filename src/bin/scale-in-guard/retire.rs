@@ -136,6 +136,10 @@ impl fmt::Display for Failed {
 impl Arguments {
     /// Runs COMMAND.
     async fn terminate(&self, go: Go) -> Result<(), Failed> {
+        if !go.fenced() {
+            tell("no live beacon on its host: no job could have taken the runner back");
+        }
+        let deadline = go.deadline();
         let mut words = self.command.iter();
         let program = words.next().ok_or(Failed("no command".to_owned()))?;
         let mut command = Command::new(program);
@@ -154,6 +158,12 @@ impl Arguments {
         }
         let shown = program.to_string_lossy().into_owned();
         let ended = spawn_blocking(move || command.status()).await;
+        if now() > deadline {
+            tell(format_args!(
+                "{shown} ended {} s after its go: others may have begun to let the runner go",
+                (now() - deadline).num_seconds()
+            ));
+        }
         match ended {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(Ok(status)) => Err(Failed(format!("{shown}: {status}"))),
@@ -165,9 +175,12 @@ impl Arguments {
 
 fn explained(retirement: Retirement<Failed>) -> String {
     match retirement {
-        Retirement::Held(hold) | Retirement::Undecided { hold, .. } => {
+        Retirement::Held(hold) => Decision::Hold(hold).explain(),
+        Retirement::Undecided { hold, lapses_at } => format!(
+            "drained, and undecided: call again, before {}\n{}",
+            lapses_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             Decision::Hold(hold).explain()
-        }
+        ),
         other => format!("{other}\n"),
     }
 }
