@@ -25,7 +25,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods, reason = "this is the clock")]
     fn now(&self) -> Instant {
-        Instant::from(std::time::SystemTime::now())
+        crate::time::from_system(std::time::SystemTime::now())
     }
 }
 

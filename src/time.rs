@@ -2,9 +2,22 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use std::fmt;
+#[cfg(feature = "guard")]
+use std::time::SystemTime;
 
 /// An instant, always UTC.
 pub type Instant = DateTime<Utc>;
+
+/// An instant of the system, such as a file's date, held at the ends of the representable range: a file may have any.
+#[cfg(feature = "guard")]
+pub(crate) fn from_system(at: SystemTime) -> Instant {
+    let span = |span| TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX);
+    let since = match at.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => span(since),
+        Err(before) => -span(before.duration()),
+    };
+    after(Instant::UNIX_EPOCH, since)
+}
 
 /// `instant + span`, held at the ends of the representable range instead of overflowing.
 pub(crate) fn after(instant: Instant, span: TimeDelta) -> Instant {
@@ -86,6 +99,49 @@ mod tests {
         ] {
             assert_eq!(Span(TimeDelta::seconds(seconds)).to_string(), written);
         }
+    }
+
+    #[cfg(feature = "guard")]
+    #[test]
+    fn any_instant_of_the_system_is_one_of_ours() {
+        use std::time::Duration;
+
+        let epoch = SystemTime::UNIX_EPOCH;
+        let nanos = |nanos| Duration::from_nanos(nanos);
+        for (at, expected) in [
+            (epoch, "1970-01-01T00:00:00Z"),
+            (epoch + nanos(1), "1970-01-01T00:00:00.000000001Z"),
+            (epoch - nanos(1), "1969-12-31T23:59:59.999999999Z"),
+            (
+                epoch + Duration::from_secs(1_778_724_000),
+                "2026-05-14T02:00:00Z",
+            ),
+        ] {
+            assert_eq!(Ok(from_system(at)), expected.parse());
+        }
+        // What chrono's own conversion panics at, and what its spans cannot hold.
+        for seconds in [1_000_000_000_000_000, 9_223_372_036_854_775_807] {
+            let span = Duration::from_secs(seconds);
+            for (at, end) in [
+                (epoch.checked_add(span), Instant::MAX_UTC),
+                (epoch.checked_sub(span), Instant::MIN_UTC),
+            ] {
+                assert!(at.is_none_or(|at| from_system(at) == end), "{at:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_done_with_the_ends_of_time_panics() {
+        let (first, last) = (Instant::MIN_UTC, Instant::MAX_UTC);
+        for (now, earlier) in [(first, last), (last, first), (last, last)] {
+            let age = age(now, earlier);
+            assert_eq!(after(earlier, age), now);
+            assert!(!Span(age).to_string().is_empty());
+            assert!(!At(now).to_string().is_empty());
+        }
+        assert_eq!(after(last, TimeDelta::MAX), last);
+        assert_eq!(after(first, TimeDelta::MIN), first);
     }
 
     #[test]

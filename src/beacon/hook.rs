@@ -4,7 +4,7 @@
 //! run in the worker, which can die.
 
 use super::{RunnerRoot, root::Identity};
-use crate::time::Instant;
+use crate::time::{Instant, from_system};
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
@@ -104,7 +104,7 @@ impl Mark {
             return None;
         }
         self.seen = found;
-        Some(Instant::from(modified))
+        Some(from_system(modified))
     }
 }
 
@@ -176,6 +176,39 @@ mod tests {
         };
         assert_eq!(watch.look(), completed);
         assert_eq!(watch.look(), Marks::default());
+    }
+
+    /// This file system keeps the dates that others cut.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_mark_of_an_impossible_date_is_noticed_at_the_end_of_time() {
+        use crate::{Policy, beacon::Watch};
+
+        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+        fs::create_dir(folder.path().join("_diag")).unwrap();
+        fs::write(folder.path().join("run.sh"), "").unwrap();
+        let root = RunnerRoot::open(folder.path()).unwrap();
+        let now = Instant::from_timestamp(1_000, 0).unwrap();
+        let mut watch = Watch::begin(root.clone(), now, Policy::default().into()).unwrap();
+        let none = super::super::Processes::default();
+        watch.look(&none, now);
+
+        mark(root.path(), Started).unwrap();
+        date(&root, Started, 1_000_000_000_000_000);
+        let started = HookWatch::new(&root).look().started;
+        assert_eq!(started, Some(Instant::MAX_UTC));
+        // Nor does what is made of it panic.
+        assert!(watch.look(&none, now).started);
+        let much_later = crate::time::after(now, chrono::TimeDelta::days(1));
+        watch.look(&none, much_later);
+
+        let at = SystemTime::UNIX_EPOCH - Duration::from_secs(1_000_000_000_000_000);
+        let file = File::options().write(true).open(Started.path(root.path()));
+        file.unwrap().set_modified(at).unwrap();
+        let started = HookWatch::new(&root).look().started;
+        assert_eq!(started, Some(Instant::MIN_UTC));
+        watch.look(&none, now);
+        watch.look(&none, much_later);
     }
 
     #[test]

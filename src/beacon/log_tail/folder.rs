@@ -4,7 +4,7 @@ use super::Blindness;
 use crate::{
     beacon::root::Identity,
     clock::{Clock, SystemClock},
-    time::{Instant, age},
+    time::{age, from_system},
 };
 use chrono::TimeDelta;
 use std::{
@@ -67,7 +67,7 @@ impl Folder {
         // Both are read before the listing: what comes during it must make another.
         let now = SystemClock.now();
         let names = self.list().map_err(|error| self.blind(error))?;
-        self.settled = modified.is_some_and(|at| age(now, Instant::from(at)) > SETTLES);
+        self.settled = modified.is_some_and(|at| age(now, from_system(at)) > SETTLES);
         self.listed = Some(stamp);
         self.looks_since = 0;
         let known = mem::replace(&mut self.names, names);

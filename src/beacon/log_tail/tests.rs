@@ -312,6 +312,22 @@ fn of_ten_thousand_pages_the_newest_are_read_and_the_folder_is_listed_when_it_ch
     assert!(!case.tail.folder.was_listed());
 }
 
+/// This file system keeps the dates that others cut.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_of_an_impossible_date_is_read() {
+    let mut case = Case::new();
+    case.folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    case.tail = LogTail::new(case.folder.path());
+    case.write("20260514-020000", "one\n");
+    let folder = File::open(case.folder.path()).unwrap();
+    let span = Duration::from_secs(1_000_000_000_000_000);
+    folder.set_modified(SystemTime::UNIX_EPOCH + span).unwrap();
+    case.sees(&["one"]);
+    folder.set_modified(SystemTime::UNIX_EPOCH - span).unwrap();
+    case.sees(&[]);
+}
+
 #[test]
 fn of_too_many_pages_the_one_that_grows_is_kept() {
     let mut case = Case::new();
