@@ -3,21 +3,27 @@
 mod folder;
 mod page;
 
-use folder::Folder;
+use folder::{Folder, Listing};
 use page::{Page, Progress};
 use std::{
+    cmp::Reverse,
+    collections::HashSet,
     ffi::OsString,
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 use thiserror::Error;
 
-/// How much is read back at the first look: at 8 MB a page, the newest four pages.
+/// How much is read back at the first look: at 8 MB a page, the newest four pages. Of a page that was not read then
+/// and grows, so much is read back too.
 const READ_BACK_BYTES: u64 = 32 * 1024 * 1024;
 
-/// How many pages are followed. The runner writes to one, but each call of its program, such as `config.sh --help`,
-/// begins a page of its own.
-const PAGES: usize = 64;
+/// How many pages are read back at the first look. The runner writes to one, but each call of its program, such as
+/// `config.sh --help`, begins a page of its own.
+const READ_BACK_PAGES: usize = 64;
+
+/// How many pages are looked at each time. The others are when the folder is listed: growth does not change its date.
+const NEAR_PAGES: usize = 256;
 
 /// How much is read at one look.
 const LOOK_BYTES: u64 = 64 * 1024 * 1024;
@@ -55,6 +61,12 @@ pub enum Blindness {
         /// The file.
         page: PathBuf,
     },
+    /// There are more pages than are kept in mind: which of them is written to cannot be told.
+    #[error("there are too many pages in {}; remove old ones", .folder.display())]
+    TooManyPages {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// More was written than is read at one look: the rest follows at the next.
     #[error("the log in {} grows faster than it is read", .folder.display())]
     Behind {
@@ -65,12 +77,17 @@ pub enum Blindness {
 
 /// Reads `_diag/Runner_*-utc.log` as it grows.
 ///
-/// Memory is bounded whatever the files hold: no file is loaded, no long line is kept.
+/// Memory is bounded whatever the files hold and however many they are: no file is loaded, no long line is kept, and
+/// of more than 20,000 pages it only says that they are too many.
 #[derive(Debug)]
 pub struct LogTail {
     folder: Folder,
-    /// The pages that are followed, in the order in which they are read.
+    /// All pages, in the order in which they are read.
     pages: Vec<Page>,
+    /// Whether the folder was listed before: what is new in it now was written since.
+    began: bool,
+    /// Whether the last look left a page unread.
+    owes: bool,
     looks: u64,
     look_bytes: u64,
 }
@@ -82,6 +99,8 @@ impl LogTail {
         Self {
             folder: Folder::new(folder.into()),
             pages: Vec::new(),
+            began: false,
+            owes: false,
             looks: 0,
             look_bytes: LOOK_BYTES,
         }
@@ -94,82 +113,117 @@ impl LogTail {
     }
 
     /// Hands on each line that was completed since the last look, without its line break; at the first look,
-    /// those of the newest pages, up to 32 MiB and 64 pages. A line longer than 64 KiB is left out.
+    /// those of the pages that were written last, up to 32 MiB and 64 pages. A line longer than 64 KiB is left out.
     ///
     /// # Errors
     /// [`Blindness`], when not everything could be read. What could be was handed on.
     pub fn look(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), Blindness> {
         self.looks += 1;
-        if let Some(new) = self.folder.new_pages()? {
-            self.follow(new);
+        let listing = self.folder.list()?;
+        let too_many = matches!(listing, Listing::TooMany);
+        let is_listed = matches!(listing, Listing::Pages(_));
+        if let Listing::Pages(names) = listing {
+            self.follow(names);
         }
+        let (path, look) = (self.folder.path().to_owned(), self.looks);
+        let all = is_listed || self.owes;
         let mut budget = self.look_bytes;
         let (mut unreadable, mut behind) = (None, false);
-        let mut gone: Vec<OsString> = Vec::new();
-        for page in &mut self.pages {
-            match page.read(self.folder.path(), &mut budget, self.looks, each) {
+        let known = self.pages.len();
+        self.pages.retain_mut(|page| {
+            if !all && !page.near {
+                return true;
+            }
+            match page.read(&path, &mut budget, look, each) {
                 Ok(Progress::Done) => {}
                 Ok(Progress::Behind) => behind = true,
-                Ok(Progress::Gone) => gone.push(page.name.clone()),
+                Ok(Progress::Gone) => return false,
                 Err(source) => {
-                    let path = self.folder.path().join(&page.name);
+                    let path = path.join(&page.name);
                     unreadable.get_or_insert(Blindness::Unreadable { path, source });
                 }
             }
+            true
+        });
+        if self.pages.len() < known {
+            self.folder.has_changed();
         }
-        if !gone.is_empty() {
-            self.pages.retain(|page| !gone.contains(&page.name));
-            self.folder.forget(&gone);
+        if all {
+            self.choose_near();
         }
-        let folder = || self.folder.path().to_owned();
+        self.owes = behind || unreadable.is_some();
+        if too_many {
+            return Err(Blindness::TooManyPages { folder: path });
+        }
         if let Some(blindness) = unreadable {
             return Err(blindness);
         }
         if behind {
-            return Err(Blindness::Behind { folder: folder() });
+            return Err(Blindness::Behind { folder: path });
         }
         if self.pages.is_empty() {
-            return Err(Blindness::NoPage { folder: folder() });
+            return Err(Blindness::NoPage { folder: path });
         }
         match self.pages.iter().rev().find_map(Page::is_known) {
             Some((page, false)) => Err(Blindness::UnknownFormat {
-                page: self.folder.path().join(page),
+                page: path.join(page),
             }),
             Some((_, true)) | None => Ok(()),
         }
     }
 
-    /// Follows new pages after those it follows; where they are too many, the newest, read back within bounds.
-    fn follow(&mut self, mut new: Vec<OsString>) {
+    /// These are the pages now. New ones come after those that are known, and are read from their beginnings.
+    fn follow(&mut self, mut names: HashSet<OsString>) {
+        self.pages.retain(|page| names.remove(&page.name));
+        let mut new: Vec<OsString> = names.into_iter().collect();
         new.sort_unstable();
-        let look = self.looks;
-        let is_first = self.pages.is_empty();
-        if !is_first && new.len() <= PAGES {
-            let new = new
-                .into_iter()
-                .map(|name| Page::beginning_at(name, 0, look));
-            self.pages.extend(new);
+        if self.began {
+            let new = new.into_iter();
+            self.pages
+                .extend(new.map(|name| Page::beginning_at(name, 0, self.looks)));
         } else {
-            let mut left = READ_BACK_BYTES;
-            let mut pages = Vec::new();
-            for name in new.into_iter().rev().take(PAGES) {
-                let length = page::length(&self.folder.path().join(&name));
-                let cut = length.saturating_sub(left);
-                left = left.saturating_sub(length);
-                pages.push(Page::beginning_at(name, cut, look));
-                if cut > 0 {
-                    break;
-                }
-            }
-            self.pages.extend(pages.into_iter().rev());
+            self.pages = self.read_back(new);
         }
-        // What has not grown for longest goes: the page that is written to is not among them.
-        while self.pages.len() > PAGES {
-            let idle = self.pages.iter().enumerate();
-            let Some((index, _)) = idle.min_by_key(|(_, page)| page.grown_at) else {
-                return;
+        self.began = true;
+    }
+
+    /// The pages that were there before anybody looked. Those that were written last are read, within bounds, and the
+    /// others when they grow.
+    fn read_back(&self, names: Vec<OsString>) -> Vec<Page> {
+        let mut found: Vec<(OsString, Option<fs::Metadata>)> = names
+            .into_iter()
+            .map(|name| {
+                let metadata = fs::symlink_metadata(self.folder.path().join(&name)).ok();
+                (name, metadata)
+            })
+            .collect();
+        found.sort_by_cached_key(|(name, metadata)| {
+            let modified = metadata.as_ref().and_then(|found| found.modified().ok());
+            Reverse((modified, name.clone()))
+        });
+        let mut left = READ_BACK_BYTES;
+        let page = |(index, (name, metadata)): (usize, (OsString, Option<fs::Metadata>))| {
+            let Some(metadata) = metadata else {
+                return Page::beginning_at(name, 0, self.looks);
             };
-            self.pages.remove(index);
+            if index >= READ_BACK_PAGES || left == 0 {
+                return Page::unread(name, &metadata);
+            }
+            let cut = metadata.len().saturating_sub(left);
+            left = left.saturating_sub(metadata.len());
+            Page::beginning_at(name, cut, self.looks)
+        };
+        let mut pages: Vec<Page> = found.into_iter().enumerate().map(page).collect();
+        pages.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        pages
+    }
+
+    /// Chooses the pages that are looked at each time: those that grew last, and the newest.
+    fn choose_near(&mut self) {
+        let mut pages: Vec<&mut Page> = self.pages.iter_mut().collect();
+        pages.sort_unstable_by(|a, b| (b.grown_at, &b.name).cmp(&(a.grown_at, &a.name)));
+        for (index, page) in pages.into_iter().enumerate() {
+            page.near = index < NEAR_PAGES;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The log folder: which pages are new in it, without listing it at every look.
+//! The log folder: which pages are in it, without listing it at every look.
 
 use super::Blindness;
 use crate::{
@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use std::{
     collections::HashSet,
     ffi::OsString,
-    fs, io, mem,
+    fs, io,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -22,8 +22,22 @@ const SETTLES: TimeDelta = TimeDelta::seconds(5);
 /// After how many looks it is listed all the same: some shared file systems do not date folders.
 const LIST_EVERY: u32 = 60;
 
+/// How many pages are kept in mind. The runner removes its own after 30 days.
+const MOST_PAGES: usize = 20_000;
+
 /// What tells one state of a folder from another.
 type Stamp = (Identity, Option<SystemTime>);
+
+/// What one look at the folder found.
+#[derive(Debug)]
+pub(super) enum Listing {
+    /// Nothing says that a page came or went.
+    Same,
+    /// All its pages, in no order.
+    Pages(HashSet<OsString>),
+    /// More than are kept in mind.
+    TooMany,
+}
 
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -33,8 +47,7 @@ pub(super) struct Folder {
     /// Whether a page that came after that listing would have changed the state.
     settled: bool,
     looks_since: u32,
-    /// The pages that were there.
-    names: HashSet<OsString>,
+    pub(super) most_pages: usize,
 }
 
 impl Folder {
@@ -44,7 +57,7 @@ impl Folder {
             listed: None,
             settled: false,
             looks_since: 0,
-            names: HashSet::new(),
+            most_pages: MOST_PAGES,
         }
     }
 
@@ -52,8 +65,8 @@ impl Folder {
         &self.path
     }
 
-    /// The pages that were not there before, in no order. `None` when nothing says that there could be any.
-    pub(super) fn new_pages(&mut self) -> Result<Option<Vec<OsString>>, Blindness> {
+    /// Lists it, unless nothing says that it changed.
+    pub(super) fn list(&mut self) -> Result<Listing, Blindness> {
         let metadata = fs::metadata(&self.path).map_err(|error| self.blind(error))?;
         if !metadata.is_dir() {
             return Err(self.blind(io::ErrorKind::NotADirectory.into()));
@@ -62,36 +75,39 @@ impl Folder {
         let stamp = (Identity::of(&metadata), modified);
         self.looks_since = self.looks_since.saturating_add(1);
         if self.settled && self.listed == Some(stamp) && self.looks_since < LIST_EVERY {
-            return Ok(None);
+            return Ok(Listing::Same);
         }
         // Both are read before the listing: what comes during it must make another.
         let now = SystemClock.now();
-        let names = self.list().map_err(|error| self.blind(error))?;
+        let listing = self.pages().map_err(|error| self.blind(error))?;
         self.settled = modified.is_some_and(|at| age(now, from_system(at)) > SETTLES);
-        self.listed = Some(stamp);
+        self.listed = matches!(listing, Listing::Pages(_)).then_some(stamp);
         self.looks_since = 0;
-        let known = mem::replace(&mut self.names, names);
-        Ok(Some(self.names.difference(&known).cloned().collect()))
+        Ok(listing)
     }
 
-    /// These pages are gone: one of that name is a new one.
-    pub(super) fn forget(&mut self, gone: &[OsString]) {
-        for name in gone {
-            self.names.remove(name);
-        }
+    /// It must be listed at the next look.
+    pub(super) fn has_changed(&mut self) {
         self.listed = None;
     }
 
-    fn list(&self) -> io::Result<HashSet<OsString>> {
+    fn pages(&self) -> io::Result<Listing> {
         let mut names = HashSet::new();
         for entry in fs::read_dir(&self.path)? {
-            let name = entry?.file_name();
+            let entry = entry?;
+            let name = entry.file_name();
             let is_page = |name: &str| name.starts_with("Runner_") && name.ends_with("-utc.log");
-            if name.to_str().is_some_and(is_page) {
-                names.insert(name);
+            if !name.to_str().is_some_and(is_page)
+                || entry.file_type().is_ok_and(|kind| !kind.is_file())
+            {
+                continue;
             }
+            if names.len() >= self.most_pages {
+                return Ok(Listing::TooMany);
+            }
+            names.insert(name);
         }
-        Ok(names)
+        Ok(Listing::Pages(names))
     }
 
     fn blind(&mut self, source: io::Error) -> Blindness {

@@ -1,6 +1,6 @@
 //! One page of the log.
 
-use super::ENOUGH_LINES;
+use super::{ENOUGH_LINES, READ_BACK_BYTES};
 use crate::{beacon::root::Identity, runner_log::has_header};
 use std::{
     ffi::{OsStr, OsString},
@@ -18,6 +18,8 @@ pub(super) struct Page {
     pub(super) name: OsString,
     /// The last look at which it had grown.
     pub(super) grown_at: u64,
+    /// Whether it is looked at each time.
+    pub(super) near: bool,
     identity: Option<Identity>,
     /// Where the first line begins that was not handed on.
     next_line: u64,
@@ -47,6 +49,7 @@ impl Page {
         Self {
             name,
             grown_at: look,
+            near: false,
             identity: None,
             // The byte before may be the line break.
             next_line: cut.saturating_sub(1),
@@ -54,6 +57,16 @@ impl Page {
             skipping: cut > 0,
             lines: 0,
             has_header: false,
+        }
+    }
+
+    /// Not to be read before it grows, and then read back within bounds.
+    pub(super) fn unread(name: OsString, metadata: &fs::Metadata) -> Self {
+        let cut = metadata.len().saturating_sub(READ_BACK_BYTES);
+        Self {
+            identity: Some(Identity::of(metadata)),
+            read_to: Some(metadata.len()),
+            ..Self::beginning_at(name, cut, 0)
         }
     }
 
@@ -94,7 +107,10 @@ impl Page {
         let identity = Identity::of(&metadata);
         let is_other = self.identity.is_some_and(|known| known != identity);
         if is_other || metadata.len() < self.read_to.unwrap_or(self.next_line) {
-            *self = Self::beginning_at(self.name.clone(), 0, look);
+            *self = Self {
+                near: self.near,
+                ..Self::beginning_at(self.name.clone(), 0, look)
+            };
         }
         self.identity = Some(identity);
         self.grown_at = look;
@@ -163,9 +179,4 @@ impl Page {
         }
         each(&text);
     }
-}
-
-/// How long a page is; 0 when it cannot be told.
-pub(super) fn length(path: &Path) -> u64 {
-    fs::symlink_metadata(path).map_or(0, |metadata| metadata.len())
 }

@@ -47,6 +47,13 @@ impl Case {
     }
 }
 
+/// The folder has not changed for long.
+fn settle(case: &Case) {
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let folder = File::open(case.folder.path()).unwrap();
+    folder.set_modified(long_ago).unwrap();
+}
+
 /// A line with a header.
 fn line(number: usize) -> String {
     format!("[2026-05-14 02:00:00Z INFO Runner] {number}\n")
@@ -277,15 +284,10 @@ fn of_ten_thousand_pages_the_newest_are_read_and_the_folder_is_listed_when_it_ch
         let page = format!("20260514-{number:06}");
         fs::write(case.path(&page), line(number)).unwrap();
     }
-    let settle = |case: &Case| {
-        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        let folder = File::open(case.folder.path()).unwrap();
-        folder.set_modified(long_ago).unwrap();
-    };
     settle(&case);
     let (lines, seen) = case.lines();
     seen.unwrap();
-    assert_eq!(lines.len(), PAGES);
+    assert_eq!(lines.len(), READ_BACK_PAGES);
     assert!(
         lines[0].ends_with("9936") && lines[63].ends_with("9999"),
         "{lines:?}"
@@ -329,7 +331,7 @@ fn a_folder_of_an_impossible_date_is_read() {
 }
 
 #[test]
-fn of_too_many_pages_the_one_that_grows_is_kept() {
+fn a_page_that_grows_among_many_is_read_on() {
     let mut case = Case::new();
     case.write("20260514-000000", line(0));
     case.sees(&[line(0).trim_end()]);
@@ -337,22 +339,195 @@ fn of_too_many_pages_the_one_that_grows_is_kept() {
         case.write(&format!("20260514-{number:06}"), "");
         case.write("20260514-000000", line(number));
         case.sees(&[line(number).trim_end()]);
-        assert!(case.tail.pages.len() <= PAGES);
     }
 }
 
 #[test]
-fn too_many_new_pages_at_once_are_read_back_within_bounds() {
+fn of_any_number_of_new_pages_nothing_is_missed() {
     let mut case = Case::new();
     case.write("20260513-000000", line(0));
     case.sees(&[line(0).trim_end()]);
-    for number in 0..100 {
+    for number in 0..1_000 {
         case.write(&format!("20260514-{number:06}"), line(number));
     }
     let (lines, seen) = case.lines();
     seen.unwrap();
-    assert_eq!(lines.len(), PAGES);
-    assert!(lines[0].ends_with(" 36") && lines[63].ends_with(" 99"));
+    assert_eq!(lines.len(), 1_000);
+    assert!(lines[0].ends_with(" 0") && lines[999].ends_with(" 999"));
+    // Also when all grow at once.
+    for number in 0..1_000 {
+        case.write(&format!("20260514-{number:06}"), line(number));
+    }
+    settle(&case);
+    let (lines, seen) = case.lines();
+    seen.unwrap();
+    assert_eq!(lines.len(), 1_000);
+}
+
+#[test]
+fn what_one_look_leaves_unread_of_many_pages_blinds_until_it_is_read() {
+    let mut case = Case::new();
+    case.write("20260513-000000", line(0));
+    case.sees(&[line(0).trim_end()]);
+    for number in 0..600 {
+        case.write(&format!("20260514-{number:06}"), line(number));
+    }
+    settle(&case);
+    case.tail.look_bytes = 1_000;
+    let mut read = 0;
+    loop {
+        let (lines, seen) = case.lines();
+        read += lines.len();
+        settle(&case);
+        if seen.is_ok() {
+            break;
+        }
+        assert!(matches!(seen, Err(Blindness::Behind { .. })) && !lines.is_empty());
+    }
+    assert_eq!(read, 600);
+}
+
+#[test]
+fn an_idle_page_among_many_newer_ones_is_read_when_it_grows() {
+    let mut case = Case::new();
+    case.write("20260514-000000", line(0));
+    case.sees(&[line(0).trim_end()]);
+    // As of `Runner.Listener --version`, one in each look.
+    for number in 1..=100 {
+        case.write(&format!("20260514-{number:06}"), line(number));
+        case.sees(&[line(number).trim_end()]);
+    }
+    settle(&case);
+    case.sees(&[]);
+    case.write("20260514-000000", "idle\n");
+    case.sees(&["idle"]);
+    assert!(!case.tail.folder.was_listed());
+}
+
+#[test]
+fn a_page_that_newer_ones_hid_at_the_first_look_is_read_back_when_it_grows() {
+    let mut case = Case::new();
+    case.write("20260514-000000", "before\nha");
+    for number in 1..=100 {
+        case.write(&format!("20260514-{number:06}"), "newer\n");
+    }
+    settle(&case);
+    assert_eq!(case.lines().0.len(), READ_BACK_PAGES);
+    case.sees(&[]);
+    case.write("20260514-000000", "lf\n");
+    case.sees(&["before", "half"]);
+    case.write("20260514-000000", "next\n");
+    case.sees(&["next"]);
+    // One that is cut short or replaced has all its lines after the beginning.
+    fs::write(case.path("20260514-000001"), "n\n").unwrap();
+    case.sees(&["n"]);
+    let other = case.folder.path().join("other");
+    fs::write(&other, "other\n").unwrap();
+    fs::rename(other, case.path("20260514-000002")).unwrap();
+    case.sees(&["other"]);
+}
+
+#[test]
+fn a_page_that_a_huge_one_hid_at_the_first_look_is_read_back_within_bounds() {
+    let mut case = Case::new();
+    let huge = |page: &str| {
+        case.write(page, "");
+        let file = OpenOptions::new().append(true).open(case.path(page));
+        file.unwrap().set_len(READ_BACK_BYTES).unwrap();
+    };
+    case.write("20260514-000000", "before\n");
+    huge("20260514-000001");
+    huge("20260514-000002");
+    huge("20260514-000003");
+    assert!(case.lines().0.is_empty());
+    case.write("20260514-000000", "after\n");
+    case.sees(&["before", "after"]);
+    case.write("20260514-000001", "\nnext\n");
+    case.tail.look_bytes = READ_BACK_BYTES + 6;
+    case.sees(&["next"]);
+}
+
+#[test]
+fn the_pages_that_were_written_last_are_read_back() {
+    let mut case = Case::new();
+    for number in 0..100 {
+        case.write(&format!("20260514-{number:06}"), "newer\n");
+    }
+    case.write("20260513-000000", "written last\n");
+    let path = case.path("20260513-000000");
+    let file = OpenOptions::new().append(true).open(path).unwrap();
+    let later = file.metadata().unwrap().modified().unwrap() + Duration::from_secs(1);
+    file.set_modified(later).unwrap();
+    let (lines, seen) = case.lines();
+    seen.unwrap();
+    assert_eq!((lines.len(), &*lines[0]), (READ_BACK_PAGES, "written last"));
+}
+
+#[test]
+fn of_ten_thousand_pages_a_few_are_looked_at_each_time_and_all_when_the_folder_is_listed() {
+    let mut case = Case::new();
+    for number in 0..10_000 {
+        let page = format!("20260514-{number:06}");
+        fs::write(case.path(&page), line(number)).unwrap();
+    }
+    settle(&case);
+    case.lines().1.unwrap();
+    let near = |case: &Case| case.tail.pages.iter().filter(|page| page.near).count();
+    assert_eq!(near(&case), NEAR_PAGES);
+
+    case.write("20260514-000000", "oldest\n");
+    for look in 0..59 {
+        case.sees(&[]);
+        assert!(!case.tail.folder.was_listed(), "look {look}");
+    }
+    case.sees(&[line(0).trim_end(), "oldest"]);
+    assert_eq!(near(&case), NEAR_PAGES);
+    // From then on it is among those that are looked at.
+    case.write("20260514-000000", "again\n");
+    case.sees(&["again"]);
+    assert!(!case.tail.folder.was_listed());
+}
+
+#[test]
+fn more_pages_than_are_kept_blind_until_they_are_removed() {
+    let mut case = Case::new();
+    case.tail.folder.most_pages = 3;
+    case.write("20260514-000000", "one\n");
+    case.sees(&["one"]);
+    for page in ["01", "02", "03"] {
+        case.write(&format!("20260514-0000{page}"), format!("{page}\n"));
+    }
+    case.write("20260514-000000", "two\n");
+    for expected in [&["two"][..], &[]] {
+        // What is followed is read on.
+        let (lines, seen) = case.lines();
+        assert_eq!(lines, expected);
+        let blindness = seen.unwrap_err();
+        assert!(matches!(blindness, Blindness::TooManyPages { .. }));
+        assert!(blindness.to_string().contains("remove old ones"));
+        assert_eq!(case.tail.pages.len(), 1);
+        settle(&case);
+    }
+    fs::remove_file(case.path("20260514-000001")).unwrap();
+    case.write("20260514-000000", "three\n");
+    case.sees(&["three", "02", "03"]);
+
+    // At the beginning too.
+    case.tail = LogTail::new(case.folder.path());
+    case.tail.folder.most_pages = 2;
+    let (lines, seen) = case.lines();
+    assert!(lines.is_empty() && matches!(seen, Err(Blindness::TooManyPages { .. })));
+}
+
+#[test]
+fn what_is_no_file_is_no_page_and_does_not_make_every_look_list() {
+    let mut case = Case::new();
+    case.write("20260514-000000", "one\n");
+    fs::create_dir(case.path("20260514-000001")).unwrap();
+    settle(&case);
+    case.sees(&["one"]);
+    case.sees(&[]);
+    assert!(!case.tail.folder.was_listed());
 }
 
 #[test]
