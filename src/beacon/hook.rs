@@ -64,39 +64,26 @@ fn put(file: &mut impl Write, word: &[u8]) -> io::Result<()> {
     file.write_all(word)
 }
 
-/// The marks that came since the last look, with their dates, on the clock of the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Marks {
-    /// A job started.
-    pub started: Option<Instant>,
-    /// A job completed.
-    pub completed: Option<Instant>,
-}
-
-/// Notices marks. It opens no file: what the job's user put there cannot harm whoever looks.
+/// Notices the marks of jobs that started; that one completed clears nothing, and is nothing to look at. It opens no
+/// file: what the job's user put there cannot harm whoever looks.
 #[derive(Debug)]
 pub struct HookWatch {
-    started: Mark,
-    completed: Mark,
-}
-
-#[derive(Debug)]
-struct Mark {
     path: PathBuf,
     seen: Option<(Identity, SystemTime)>,
 }
 
-impl Mark {
-    fn new(root: &RunnerRoot, event: HookEvent) -> Self {
+impl HookWatch {
+    /// Has seen none yet: its first look tells the mark that is there, however old.
+    #[must_use]
+    pub fn new(root: &RunnerRoot) -> Self {
         Self {
-            path: event.path(root.path()),
+            path: HookEvent::Started.path(root.path()),
             seen: None,
         }
     }
 
-    /// The date of a mark that is not the one seen last.
-    fn look(&mut self) -> Option<Instant> {
+    /// The date of a mark that is not the one seen last, on the clock of the host.
+    pub fn look(&mut self) -> Option<Instant> {
         let metadata = fs::symlink_metadata(&self.path).ok()?;
         let modified = metadata.modified().ok()?;
         let found = Some((Identity::of(&metadata), modified));
@@ -105,25 +92,6 @@ impl Mark {
         }
         self.seen = found;
         Some(from_system(modified))
-    }
-}
-
-impl HookWatch {
-    /// Has seen none yet: its first look tells the marks that are there, however old.
-    #[must_use]
-    pub fn new(root: &RunnerRoot) -> Self {
-        Self {
-            started: Mark::new(root, HookEvent::Started),
-            completed: Mark::new(root, HookEvent::Completed),
-        }
-    }
-
-    /// The marks that are new.
-    pub fn look(&mut self) -> Marks {
-        Marks {
-            started: self.started.look(),
-            completed: self.completed.look(),
-        }
     }
 }
 
@@ -151,31 +119,22 @@ mod tests {
     fn each_mark_is_noticed_once() {
         let (_folder, root) = runner();
         let mut watch = HookWatch::new(&root);
-        assert_eq!(watch.look(), Marks::default());
+        assert_eq!(watch.look(), None);
 
         mark(root.path(), Started).unwrap();
         date(&root, Started, 1_000);
         let at = |seconds| Instant::from_timestamp(seconds, 0);
-        let started = |seconds| Marks {
-            started: at(seconds),
-            completed: None,
-        };
-        assert_eq!(watch.look(), started(1_000));
-        assert_eq!(watch.look(), Marks::default());
+        assert_eq!(watch.look(), at(1_000));
+        assert_eq!(watch.look(), None);
 
         // Also when the clock was set back.
         mark(root.path(), Started).unwrap();
         date(&root, Started, 500);
-        assert_eq!(watch.look(), started(500));
+        assert_eq!(watch.look(), at(500));
 
         mark(root.path(), Completed).unwrap();
         date(&root, Completed, 600);
-        let completed = Marks {
-            started: None,
-            completed: at(600),
-        };
-        assert_eq!(watch.look(), completed);
-        assert_eq!(watch.look(), Marks::default());
+        assert_eq!(watch.look(), None);
     }
 
     /// This file system keeps the dates that others cut.
@@ -195,7 +154,7 @@ mod tests {
 
         mark(root.path(), Started).unwrap();
         date(&root, Started, 1_000_000_000_000_000);
-        let started = HookWatch::new(&root).look().started;
+        let started = HookWatch::new(&root).look();
         assert_eq!(started, Some(Instant::MAX_UTC));
         // Nor does what is made of it panic.
         assert!(watch.look(&none, now).started);
@@ -205,7 +164,7 @@ mod tests {
         let at = SystemTime::UNIX_EPOCH - Duration::from_secs(1_000_000_000_000_000);
         let file = File::options().write(true).open(Started.path(root.path()));
         file.unwrap().set_modified(at).unwrap();
-        let started = HookWatch::new(&root).look().started;
+        let started = HookWatch::new(&root).look();
         assert_eq!(started, Some(Instant::MIN_UTC));
         watch.look(&none, now);
         watch.look(&none, much_later);
@@ -234,7 +193,7 @@ mod tests {
         assert!(is_blocked(Started));
         fs::write(root.logs(), "").unwrap();
         assert!(is_blocked(Started));
-        assert_eq!(HookWatch::new(&root).look(), Marks::default());
+        assert_eq!(HookWatch::new(&root).look(), None);
         #[cfg(target_os = "linux")]
         {
             assert!(mark(Path::new("/proc"), Started).is_err());

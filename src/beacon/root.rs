@@ -112,8 +112,6 @@ pub struct RunnerConfig {
     pub id: Option<RunnerId>,
     /// Where it is registered. A runner that was started with a JIT configuration does not know.
     pub scope: Option<Scope>,
-    /// Whether it takes one job and goes.
-    pub ephemeral: Option<bool>,
 }
 
 /// Tells one state of `.runner` from another: two that differ mean that it was written between.
@@ -221,7 +219,6 @@ impl RunnerRoot {
             name,
             id: value(&keys, "agentId").and_then(number).map(RunnerId),
             scope,
-            ephemeral: value(&keys, "ephemeral").and_then(boolean),
         })
     }
 }
@@ -259,20 +256,6 @@ fn number(value: &Value) -> Option<u64> {
         .as_u64()
         .or_else(|| value.as_str()?.trim().parse().ok())?;
     (number > 0).then_some(number)
-}
-
-/// A just-in-time configuration has every value as text.
-fn boolean(value: &Value) -> Option<bool> {
-    let said = |word: &str| {
-        value
-            .as_str()
-            .is_some_and(|text| text.eq_ignore_ascii_case(word))
-    };
-    match value.as_bool() {
-        None if said("true") => Some(true),
-        None if said("false") => Some(false),
-        known => known,
-    }
 }
 
 /// Where a URL such as people give to `config.sh` leads: one segment after the host, or two, as the runner
@@ -351,7 +334,6 @@ mod tests {
         assert_eq!(config.name.as_str(), "i-06cbe04821ccba677");
         assert_eq!(config.id, Some(RunnerId(18700)));
         assert_eq!(config.scope, Some("repo:acme/atlas".parse().unwrap()));
-        assert_eq!(config.ephemeral, Some(true));
     }
 
     #[test]
@@ -365,7 +347,7 @@ mod tests {
                 (Some(RunnerId(7)), None),
                 "{url}"
             );
-            assert_eq!((config.name.as_str(), config.ephemeral), ("jit", None));
+            assert_eq!(config.name.as_str(), "jit");
         }
     }
 

@@ -1,9 +1,6 @@
 //! The fold for one runner: what its log, its processes and its hooks show, as one heartbeat.
 
-use super::{
-    Blindness, LogTail, Processes, RunnerRoot,
-    hook::{HookWatch, Marks},
-};
+use super::{Blindness, LogTail, Processes, RunnerRoot, hook::HookWatch};
 use crate::{
     lease::{Heartbeat, HostJob, JobLease, LeaseState, Report},
     policy::Policy,
@@ -156,7 +153,7 @@ impl Watch {
         }
 
         // Before the log: whatever a hook ran in, the log has told of by then.
-        let Marks { started: mark, .. } = self.hooks.look();
+        let mark = self.hooks.look();
         let is_recent = |&at: &Instant| !is_first || age(now, at) < self.policy.lease_ttl;
         if let Some(marked_at) = mark.filter(is_recent) {
             started = true;
