@@ -218,14 +218,11 @@ impl Beacon {
         let mut posts = Vec::new();
         let mut unread = None;
         for watched in self.watched.iter().cloned() {
-            let watch = match begin(&watched, &clock, &self.policy) {
-                Ok(watch) => watch,
-                Err((error, blind)) => {
-                    tracing::error!(runner = %watched.name, %error, "its log cannot be read; it is reported as blind");
-                    unread = Some(error);
-                    blind
-                }
-            };
+            let (watch, error) = begin(&watched, &clock, &self.policy);
+            if let Some(error) = error {
+                tracing::error!(runner = %watched.name, %error, "its log cannot be read; it is reported as blind");
+                unread = Some(error);
+            }
             posts.push(self.post(watched, watch, clock, &mut writers));
         }
         // One of several must not keep the others from being watched.
@@ -324,7 +321,7 @@ impl Beacon {
                 post.watched = anew;
                 continue;
             }
-            let (Ok(watch) | Err((_, watch))) = begin(&anew, &clock, &self.policy);
+            let (watch, _) = begin(&anew, &clock, &self.policy);
             if anew.has_key_of(&post.watched) {
                 // Two must not write one record.
                 post.writer.abort();
@@ -342,15 +339,16 @@ fn begin(
     watched: &Watched,
     clock: &SteadyClock,
     policy: &Arc<Policy>,
-) -> Result<Watch, (RunError, Watch)> {
+) -> (Watch, Option<RunError>) {
     let (watch, read) = Watch::begin_anyway(watched.root.clone(), clock.now(), policy.clone());
-    match read {
-        Err(what @ Blindness::UnknownFormat { .. }) => {
-            let path = watched.root.path().to_owned();
-            Err((RunError::Log { path, what }, watch))
-        }
-        _ => Ok(watch),
-    }
+    let unread = match read {
+        Err(what @ Blindness::UnknownFormat { .. }) => Some(RunError::Log {
+            path: watched.root.path().to_owned(),
+            what,
+        }),
+        _ => None,
+    };
+    (watch, unread)
 }
 
 /// A runner that is watched, and what is known of it for whoever reports it.

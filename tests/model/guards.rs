@@ -171,6 +171,7 @@ impl State {
             Some(basis) => Guard {
                 pc: Pc::Permitted,
                 basis,
+                registered: guard.registered,
                 issued_at: self.now,
                 epoch: match guard.second {
                     true => guard.epoch,
@@ -220,7 +221,8 @@ impl State {
         NewDrain {
             nonce: self.new_nonce(records),
             basis: self.guards[index].basis,
-            due: config.guards[index] == Way::Deregister,
+            // What is absent has no registration to take away.
+            due: config.guards[index] == Way::Deregister && self.guards[index].registered,
         }
     }
 
@@ -323,16 +325,16 @@ impl State {
         let epoch = self.guards[index].epoch;
         self.guards[index].nonce = drain.nonce;
         let made = FenceStep::AtOnce { epoch, drain };
-        self.to_terminating(config, records, index, made)
+        self.write_terminating(config, records, index, made)
     }
 
     /// The end of the second look.
     fn go(&mut self, config: &Config, records: &mut Records<'_>, index: usize) -> Stepped {
         let mark = self.mark(index);
-        self.to_terminating(config, records, index, FenceStep::Terminate { mark })
+        self.write_terminating(config, records, index, FenceStep::Terminate { mark })
     }
 
-    fn to_terminating(
+    fn write_terminating(
         &mut self,
         config: &Config,
         records: &mut Records<'_>,
