@@ -322,3 +322,44 @@ async fn where_most_beacons_are_silent_at_once_a_sweep_lets_nobody_go() {
         }
     }
 }
+
+/// The clock of the store was set back: nobody knows how old the report is.
+#[tokio::test]
+async fn a_report_from_the_future_is_silence() {
+    let world = World::new();
+    let guard = world.guard();
+    let mut beacon = world.beacon();
+    world.idle_for_the_window(&guard, &mut beacon).await;
+    world.later(-minutes(4));
+    let ahead = guard.can_terminate(&runner()).await;
+    assert_eq!(
+        ahead.assessment().claims.lease,
+        scale_in_guard::evidence::Claim::Unknown
+    );
+    assert!(
+        codes(&ahead).contains(&HoldCode::BeaconSilent),
+        "{:?}",
+        codes(&ahead)
+    );
+}
+
+/// A run that was frozen since before another one began: its report is no newer for being written later.
+#[tokio::test]
+async fn a_report_of_an_earlier_run_is_never_newer_than_what_it_follows() {
+    let world = World::new();
+    let mut frozen = world.beacon();
+    frozen.says(Report::Listening).await;
+    world.later(seconds(15));
+    let mut present = world.beacon();
+    present.job_starts().await;
+    for _ in 0..3 {
+        world.later(seconds(15));
+        let refused = frozen.try_tell().await;
+        assert!(
+            matches!(refused, Err(ReportError::Superseded { .. })),
+            "{refused:?}"
+        );
+        let held = world.guard().can_terminate(&runner()).await;
+        assert!(codes(&held).contains(&HoldCode::LeaseLive));
+    }
+}
