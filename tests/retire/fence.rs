@@ -3,13 +3,15 @@
 use crate::world::{World, codes, held, minutes, never, runner, seconds};
 use async_trait::async_trait;
 use scale_in_guard::{
-    Decision, Evidence, HoldCode, Permit,
+    Decision, Evidence, HoldCode, Permit, Scope,
     fence::FenceRefused,
     guard::{Retirement, Setback},
     lease::Report,
     permit::Refused,
     source::{Ask, EvidenceSource, Trouble},
     store::{Key, Kind, Record, Store, StoreError, Swap, Version},
+    stores::MemoryStore,
+    testing::ManualClock,
 };
 use std::{
     sync::{Arc, Mutex as StdMutex},
@@ -210,18 +212,36 @@ impl EvidenceSource for Meanwhile {
     }
 }
 
-/// A store that can be told to lose what is written to fences.
+/// What is odd about a store that writes a fence.
 #[derive(Debug, Clone)]
-struct Flaky {
-    inner: Arc<scale_in_guard::stores::MemoryStore>,
-    failing: Arc<std::sync::atomic::AtomicBool>,
-    hangs: bool,
+enum Oddity {
+    None,
+    Fails,
+    Hangs,
+    /// It takes ten seconds to write that the runner is terminated.
+    Lasts(ManualClock),
+}
+
+/// A store that can be told to be odd.
+#[derive(Debug, Clone)]
+struct Odd {
+    inner: Arc<MemoryStore>,
+    oddity: Arc<StdMutex<Oddity>>,
+}
+
+impl Odd {
+    fn over(world: &World, oddity: Oddity) -> Self {
+        Self {
+            inner: world.store.clone(),
+            oddity: Arc::new(StdMutex::new(oddity)),
+        }
+    }
 }
 
 #[async_trait]
-impl Store for Flaky {
+impl Store for Odd {
     fn describe(&self) -> String {
-        "flaky".to_owned()
+        "odd".to_owned()
     }
 
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StoreError> {
@@ -231,7 +251,7 @@ impl Store for Flaky {
     async fn scan(
         &self,
         api: &str,
-        scope: &scale_in_guard::Scope,
+        scope: &Scope,
         kind: Kind,
     ) -> Result<Vec<(Key, Record)>, StoreError> {
         self.inner.scan(api, scope, kind).await
@@ -243,16 +263,23 @@ impl Store for Flaky {
         expected: Option<Version>,
         value: &str,
     ) -> Result<Swap, StoreError> {
-        let failing = self.failing.load(std::sync::atomic::Ordering::Relaxed);
-        if failing && key.kind() == Kind::Fence {
-            if self.hangs {
-                std::future::pending::<()>().await;
+        let oddity = self.oddity.lock().unwrap().clone();
+        match oddity {
+            _ if key.kind() != Kind::Fence => {}
+            Oddity::None => {}
+            Oddity::Hangs => std::future::pending().await,
+            Oddity::Fails => {
+                return Err(StoreError::Unusable {
+                    store: self.describe(),
+                    doing: "writing",
+                    source: "gone".into(),
+                });
             }
-            return Err(StoreError::Unusable {
-                store: self.describe(),
-                doing: "writing",
-                source: "gone".into(),
-            });
+            Oddity::Lasts(clock) => {
+                if value.contains("terminating") {
+                    clock.advance(seconds(10));
+                }
+            }
         }
         self.inner.swap(key, expected, value).await
     }
@@ -260,18 +287,12 @@ impl Store for Flaky {
 
 #[tokio::test(start_paused = true)]
 async fn a_fence_that_cannot_be_written_gives_no_go() {
-    for hangs in [false, true] {
+    for oddity in [Oddity::Fails, Oddity::Hangs] {
         let world = World::new();
-        let store = Flaky {
-            inner: world.store.clone(),
-            failing: Arc::default(),
-            hangs,
-        };
+        let store = Odd::over(&world, Oddity::None);
         let guard = world.builder().store(store.clone()).build().unwrap();
         world.pass_the_window(&guard).await;
-        store
-            .failing
-            .store(true, std::sync::atomic::Ordering::Relaxed);
+        *store.oddity.lock().unwrap() = oddity;
         let ready = permit(&guard).await;
         let refused = guard.redeem(ready).await.unwrap_err();
         assert!(matches!(refused, Refused::Unwritten { .. }), "{refused}");
@@ -318,52 +339,10 @@ async fn a_permit_from_before_a_fence_was_begun_anew_is_refused() {
     assert_eq!(refused, Refused::Fence(FenceRefused::Taken));
 }
 
-/// A store whose writes of fences take so long.
-#[derive(Debug)]
-struct Slow {
-    inner: Arc<scale_in_guard::stores::MemoryStore>,
-    clock: scale_in_guard::testing::ManualClock,
-}
-
-#[async_trait]
-impl Store for Slow {
-    fn describe(&self) -> String {
-        "slow".to_owned()
-    }
-
-    async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StoreError> {
-        self.inner.read(keys).await
-    }
-
-    async fn scan(
-        &self,
-        api: &str,
-        scope: &scale_in_guard::Scope,
-        kind: Kind,
-    ) -> Result<Vec<(Key, Record)>, StoreError> {
-        self.inner.scan(api, scope, kind).await
-    }
-
-    async fn swap(
-        &self,
-        key: &Key,
-        expected: Option<Version>,
-        value: &str,
-    ) -> Result<Swap, StoreError> {
-        if key.kind() == Kind::Fence && value.contains("terminating") {
-            self.clock.advance(seconds(10));
-        }
-        self.inner.swap(key, expected, value).await
-    }
-}
-
 #[tokio::test]
 async fn a_go_that_comes_too_late_is_none_and_leaves_nothing_outstanding() {
     let world = World::new();
-    let slow = Slow {
-        inner: world.store.clone(),
-        clock: world.clock.clone(),
-    };
+    let slow = Odd::over(&world, Oddity::Lasts(world.clock.clone()));
     let guard = world.builder().store(slow).build().unwrap();
     world.pass_the_window(&guard).await;
     let ready = permit(&guard).await;
