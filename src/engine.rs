@@ -143,7 +143,7 @@ impl Engine {
             evidence,
         };
         // What let it go at the first look is what lets it go.
-        match stage.basis().and(drained.or(stage.basis())) {
+        match stage.basis().map(|basis| drained.unwrap_or(basis)) {
             Some(basis) if assessment.reasons().next().is_none() => {
                 Decision::Terminate(Permit::new(basis, assessment, policy))
             }

@@ -338,6 +338,15 @@ impl Evidence {
     }
 }
 
+/// The number that a registration among the evidence shows.
+#[cfg(feature = "guard")]
+pub(crate) fn shown_id(evidence: &[Evidence]) -> Option<RunnerId> {
+    evidence.iter().find_map(|evidence| match &evidence.signal {
+        Signal::Registration(registration) => registration.id(),
+        _ => None,
+    })
+}
+
 /// The instants since which a read must have been asked for to count.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Recent {

@@ -30,9 +30,10 @@ use crate::{
     runner::{Runner, Scope},
     shadow::{self, Shadow, ShadowSummary},
     source::{Ask, Depth, EvidenceSource, Round, Share},
-    store::{Kind, StoreError},
+    store::{Key, Kind, StoreError},
 };
 use chrono::TimeDelta;
+use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 
 /// Whether the guard hands out permits.
@@ -143,7 +144,7 @@ impl Guard {
             of: permit.whom(),
             deregistration: Deregistration::NotWanted,
         };
-        let epoch = permit.fence().map_or(0, |seen| seen.fence.epoch());
+        let epoch = permit.epoch();
         let mark = drain.mark(epoch);
         let policy = self.policy();
         let terminate =
@@ -160,12 +161,12 @@ impl Guard {
     pub async fn verify(&self, permit: Permit) -> Result<(), Refused> {
         self.is_good(&permit)?;
         let runner = permit.runner();
-        let epoch = permit.fence().map_or(0, |seen| seen.fence.epoch());
+        let epoch = permit.epoch();
         let whom = permit.whom();
-        let read = self.step(runner, Deadline::within(TO_REMEMBER), |fence, age| {
+        self.step(runner, |fence, age| {
             fence.is_open(epoch, whom, age).map(|()| fence.clone())
-        });
-        read.await?;
+        })
+        .await?;
         self.note_departure(runner).await;
         self.is_good(&permit)
     }
@@ -179,8 +180,7 @@ impl Guard {
     ) -> Result<Go, Refused> {
         self.is_good(&permit)?;
         let runner = permit.runner();
-        self.step(runner, Deadline::within(TO_REMEMBER), terminate)
-            .await?;
+        self.step(runner, terminate).await?;
         self.note_departure(runner).await;
         if let Err(late) = self.is_good(&permit) {
             self.end(runner, mark, Ended::GivenUp).await;
@@ -199,13 +199,9 @@ impl Guard {
         }
     }
 
-    /// Ends a drain. What cannot be written lapses by itself.
+    /// Ends a drain or a termination, whatever became of it.
     async fn end(&self, runner: &Runner, mark: &Mark, how: Ended) {
-        let deadline = Deadline::within(TO_REMEMBER);
-        let ended = self.step(runner, deadline, |fence, _| Ok(fence.end(mark, how)));
-        if let Err(error) = ended.await {
-            tracing::warn!(runner = %runner.name, %error, "could not end the drain; it lapses by itself");
-        }
+        self.close(runner, |fence| fence.end(mark, how)).await;
     }
 
     /// Explains to later listings where the runner went; without it they are doubted for a while.
@@ -214,19 +210,24 @@ impl Guard {
         self.note(runner, |roster| roster.redeemed(name)).await;
     }
 
-    /// Writes something down about the scope. Without it nothing dangerous follows.
+    /// Writes something down about the scope.
     async fn note(&self, runner: &Runner, note: impl FnMut(&mut Roster)) {
         let key = self.inner.records.of_scope(&runner.scope, Kind::Fleet);
-        let noted = self.inner.records.update(&key, note);
-        match Deadline::within(TO_REMEMBER).meet(noted).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(runner = %runner.name, %error, "could not write down that it goes");
-            }
-            Err(late) => {
-                tracing::warn!(runner = %runner.name, error = %late, "could not write down that it goes");
-            }
-        }
+        self.write_down(runner, &key, note).await;
+    }
+
+    /// Writes something down without which nothing dangerous follows.
+    async fn write_down<T>(&self, runner: &Runner, key: &Key, change: impl FnMut(&mut T))
+    where
+        T: DeserializeOwned + Serialize + Default + Clone + PartialEq,
+    {
+        let written = self.inner.records.update(key, change);
+        let error = match Deadline::within(TO_REMEMBER).meet(written).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(late) => late.to_string(),
+        };
+        tracing::warn!(runner = %runner.name, record = %key, error, "could not write down what became of it");
     }
 
     /// What this deployment can and cannot know about the runners of a scope, and what remains.

@@ -9,8 +9,8 @@ use crate::{
 };
 #[cfg(feature = "guard")]
 use crate::{
-    evidence::{Registration, Signal},
-    fence::{FenceSeen, Incarnation},
+    evidence::{Registration, Signal, shown_id},
+    fence::Incarnation,
     seen::fences,
 };
 use std::{fmt, sync::Arc};
@@ -131,10 +131,11 @@ impl Permit {
         self.expires.is_some_and(|expires| now >= expires)
     }
 
-    /// The fence as it was read before the evidence was asked for.
+    /// The fence's epoch, as it was read before the evidence was asked for. A fence never written has the first.
     #[cfg(feature = "guard")]
-    pub(crate) fn fence(&self) -> Option<&FenceSeen> {
-        fences(&self.assessment.evidence).next()
+    pub(crate) fn epoch(&self) -> u64 {
+        let mut fences = fences(&self.assessment.evidence);
+        fences.next().map_or(0, |seen| seen.fence.epoch())
     }
 
     /// Whether a beacon is alive on the runner's host that sees what goes on there.
@@ -162,14 +163,7 @@ impl Permit {
     /// Which runner it is about, as far as its number is known.
     #[cfg(feature = "guard")]
     pub(crate) fn whom(&self) -> Incarnation {
-        let shown = self
-            .assessment
-            .evidence
-            .iter()
-            .find_map(|evidence| match &evidence.signal {
-                Signal::Registration(registration) => registration.id(),
-                _ => None,
-            });
+        let shown = shown_id(&self.assessment.evidence);
         Incarnation::of(self.runner(), shown)
     }
 

@@ -126,9 +126,7 @@ pub enum RunError {
 impl Watched {
     fn read(root: RunnerRoot, given: Option<Scope>) -> Result<Self, RunError> {
         let stamp = root.config_stamp();
-        let RunnerConfig {
-            name, id, scope, ..
-        } = root.read_config()?;
+        let RunnerConfig { name, id, scope } = root.read_config()?;
         let path = || root.path().to_owned();
         let scope = match (scope, &given) {
             (Some(found), Some(given)) if !found.is_same_as(given) => {

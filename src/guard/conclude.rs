@@ -4,7 +4,7 @@ use super::{Guard, host::Host};
 use crate::{
     clock::{Deadline, Late, monotonic},
     decision::{Decision, Verdict},
-    evidence::{Evidence, Signal, Witness},
+    evidence::{Evidence, Witness, shown_id},
     fence::Nonce,
     memory::Memory,
     records::ATTEMPTS,
@@ -189,9 +189,5 @@ impl Guard {
 
 /// The number that a runner is registered under, as far as anybody knows.
 fn number(runner: &Runner, evidence: &[Evidence], memory: &Memory) -> Option<RunnerId> {
-    let shown = evidence.iter().find_map(|evidence| match &evidence.signal {
-        Signal::Registration(registration) => registration.id(),
-        _ => None,
-    });
-    shown.or(runner.id).or(memory.id())
+    shown_id(evidence).or(runner.id).or(memory.id())
 }

@@ -1,6 +1,6 @@
 //! One step of a fence: read it, decide, write it if nobody else did, and again otherwise.
 
-use super::Guard;
+use super::{Guard, TO_REMEMBER};
 use crate::{
     clock::Deadline,
     fence::{Fence, FenceRefused, Nonce},
@@ -45,11 +45,21 @@ pub(super) fn new_nonce() -> Nonce {
 }
 
 impl Guard {
-    /// Makes one step: `step` is given the fence, and how long ago it was written.
+    /// Makes one step, for which it waits for the store for a second: `step` is given the fence, and how long ago it
+    /// was written.
     pub(super) async fn step(
         &self,
         runner: &Runner,
+        step: impl Fn(&Fence, TimeDelta) -> Result<Fence, FenceRefused>,
+    ) -> Result<(), NoStep> {
+        let deadline = Deadline::within(TO_REMEMBER);
+        self.step_by(deadline, runner, step).await
+    }
+
+    async fn step_by(
+        &self,
         deadline: Deadline,
+        runner: &Runner,
         step: impl Fn(&Fence, TimeDelta) -> Result<Fence, FenceRefused>,
     ) -> Result<(), NoStep> {
         let made = deadline.meet(self.step_in_any_time(runner, step)).await;
@@ -59,10 +69,17 @@ impl Guard {
         })
     }
 
+    /// Ends a drain. What cannot be written lapses by itself.
+    pub(super) async fn close(&self, runner: &Runner, close: impl Fn(&Fence) -> Fence) {
+        if let Err(error) = self.step(runner, |fence, _| Ok(close(fence))).await {
+            tracing::warn!(runner = %runner.name, %error, "could not end the drain; it lapses by itself");
+        }
+    }
+
     /// Begins a fence anew whose record could not be read. If that fails, the next look tries again.
     pub(super) async fn begin_fence_anew(&self, runner: &Runner, deadline: Deadline) {
         let nothing = |fence: &Fence, _| Ok(fence.clone());
-        if let Err(error) = self.step(runner, deadline, nothing).await {
+        if let Err(error) = self.step_by(deadline, runner, nothing).await {
             tracing::warn!(runner = %runner.name, %error, "the fence is begun anew");
         }
     }

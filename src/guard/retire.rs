@@ -17,6 +17,7 @@ use crate::{
     fleet::Roster,
     memory::Memory,
     permit::{Go, Permit, Refused},
+    policy::Policy,
     registrar::Deregistered,
     runner::Runner,
     source::Round,
@@ -211,12 +212,8 @@ impl Guard {
         };
         let now = self.now();
         let whom = Incarnation::of(runner, recalled.shared().id());
-        let standing = |drain: &Drain| Standing {
-            drain: drain.clone(),
-            mark: drain.mark(fence.epoch()),
-            settled_at: after(written_at, self.policy().settle),
-            lapses_at: after(written_at, DRAIN_LAPSES),
-        };
+        let standing =
+            |drain: &Drain| Standing::of(drain.clone(), fence.epoch(), written_at, self.policy());
         match fence.next(whom, age(now, written_at), self.policy()) {
             Next::Look => Err(self.begin(runner, &fence, deadline).await),
             Next::Wait { lapses_in } => {
@@ -276,8 +273,7 @@ impl Guard {
             return false;
         };
         let reported = |fence: &Fence, _| Ok(fence.reported());
-        let step = self.step(runner, Deadline::within(super::TO_REMEMBER), reported);
-        step.await.is_ok()
+        self.step(runner, reported).await.is_ok()
     }
 
     /// Whether this guard deregisters, and the drain of one that does not let a registered runner go.
@@ -312,23 +308,15 @@ impl Guard {
         if drain.deregistration == Deregistration::Due && drain.of.id.is_none() {
             return deregistering("the number of its registration is not known; give it");
         }
-        let epoch = permit.fence().map_or(0, |seen| seen.fence.epoch());
+        let epoch = permit.epoch();
         if let Err(refused) = self.is_good(&permit) {
             return stopped(refused, None);
         }
-        let deadline_to_write = Deadline::within(super::TO_REMEMBER);
-        let announced = self.step(runner, deadline_to_write, |fence, age| {
-            fence.drain(epoch, drain.clone(), age)
-        });
-        if let Err(no_step) = announced.await {
+        let announce = |fence: &Fence, age| fence.drain(epoch, drain.clone(), age);
+        if let Err(no_step) = self.step(runner, announce).await {
             return self.not_made(no_step);
         }
-        let standing = Standing {
-            mark: drain.mark(epoch),
-            drain,
-            settled_at: after(self.now(), self.policy().settle),
-            lapses_at: after(self.now(), DRAIN_LAPSES),
-        };
+        let standing = Standing::of(drain, epoch, self.now(), self.policy());
         if standing.drain.deregistration != Deregistration::Due {
             return standing.draining();
         }
@@ -366,37 +354,31 @@ impl Guard {
             Deregistered::Occupied if refutes => Deregistration::Refuted,
             Deregistered::Occupied => {
                 self.give_up(runner, &standing.mark).await;
-                let key = self
-                    .inner
-                    .records
-                    .of_runner(&runner.scope, Kind::Memory, &runner.name);
-                let now = self.now();
-                let said = self
-                    .inner
-                    .records
-                    .update(&key, |memory: &mut Memory| memory.flag_said_busy(now));
-                if !matches!(
-                    Deadline::within(super::TO_REMEMBER).meet(said).await,
-                    Ok(Ok(()))
-                ) {
-                    tracing::warn!(runner = %runner.name, "could not write down that GitHub said busy");
-                }
-                return Retirement::Stopped {
-                    why: Setback::Occupied,
-                    retry_at: Some(after(now, self.policy().grace)),
-                };
+                return self.said_busy(runner).await;
             }
         };
-        let deadline_to_write = Deadline::within(super::TO_REMEMBER);
-        let written = self.step(runner, deadline_to_write, |fence, age| {
-            fence.deregistered(&standing.mark, how, age)
-        });
-        match written.await {
+        let deregistered = |fence: &Fence, age| fence.deregistered(&standing.mark, how, age);
+        match self.step(runner, deregistered).await {
             Ok(()) => Retirement::Draining {
                 resume_at: after(self.now(), self.policy().settle),
                 deregistration: how,
             },
             Err(no_step) => self.not_made(no_step),
+        }
+    }
+
+    /// GitHub would not deregister it, for it has a job: vacancy counts anew.
+    async fn said_busy(&self, runner: &Runner) -> Retirement<Never> {
+        let now = self.now();
+        let Runner { scope, name, .. } = runner;
+        let key = self.inner.records.of_runner(scope, Kind::Memory, name);
+        self.write_down(runner, &key, |memory: &mut Memory| {
+            memory.flag_said_busy(now)
+        })
+        .await;
+        Retirement::Stopped {
+            why: Setback::Occupied,
+            retry_at: Some(after(now, self.policy().grace)),
         }
     }
 
@@ -443,13 +425,9 @@ impl Guard {
         Retirement::DeregisteredWhileOccupied { by }
     }
 
-    /// Gives a drain up. What cannot be written lapses by itself.
+    /// Gives a drain up.
     async fn give_up(&self, runner: &Runner, mark: &Mark) {
-        let deadline = Deadline::within(super::TO_REMEMBER);
-        let given_up = self.step(runner, deadline, |fence, _| Ok(fence.give_up(mark)));
-        if let Err(error) = given_up.await {
-            tracing::warn!(runner = %runner.name, %error, "could not give the drain up; it lapses by itself");
-        }
+        self.close(runner, |fence| fence.give_up(mark)).await;
     }
 
     fn not_made(&self, no_step: NoStep) -> Retirement<Never> {
@@ -464,6 +442,16 @@ impl Guard {
 }
 
 impl Standing {
+    /// A drain in a fence of this epoch, whose last step was written then.
+    fn of(drain: Drain, epoch: u64, written_at: Instant, policy: &Policy) -> Self {
+        Self {
+            mark: drain.mark(epoch),
+            drain,
+            settled_at: after(written_at, policy.settle),
+            lapses_at: after(written_at, DRAIN_LAPSES),
+        }
+    }
+
     fn draining(&self) -> Retirement<Never> {
         Retirement::Draining {
             resume_at: self.settled_at,
