@@ -1,7 +1,8 @@
 //! Deregistering: GitHub takes it, refuses, fails, lies.
 
 use crate::world::{
-    FakeRegistrar, ID, World, a_job, fine, held, minutes, never, registered, runner, seconds,
+    FakeRegistrar, ID, World, a_job, assert_draining, assert_draining_as, fine, held, minutes,
+    never, registered, runner, seconds,
 };
 use scale_in_guard::{
     Basis, Guard, HoldCode, Registration, Signal, Status,
@@ -42,20 +43,11 @@ async fn it_is_deregistered_settles_and_goes_without_its_registration() {
             let guard = guard(&world, &registrar);
             world.pass_the_window(&guard).await;
             let drained = guard.retire(&runner(), never).await;
-            assert!(
-                matches!(
-                    drained,
-                    Retirement::Draining {
-                        deregistration: Deregistration::Done,
-                        ..
-                    }
-                ),
-                "{drained:?}"
-            );
+            assert_draining_as(&drained, Deregistration::Done);
             world.flag.says(Signal::Registration(absent));
             world.later(seconds(89));
             let early = guard.retire(&runner(), never).await;
-            assert!(matches!(early, Retirement::Draining { .. }), "{early:?}");
+            assert_draining(&early);
             world.later(seconds(1));
             let done = guard.retire(&runner(), fine).await;
             assert!(
@@ -83,19 +75,10 @@ async fn an_answer_that_was_lost_is_asked_for_again_at_once_and_the_runner_settl
     }
     world.is_gone();
     let drained = guard.retire(&runner(), never).await;
-    assert!(
-        matches!(
-            drained,
-            Retirement::Draining {
-                deregistration: Deregistration::Done,
-                ..
-            }
-        ),
-        "{drained:?}"
-    );
+    assert_draining_as(&drained, Deregistration::Done);
     world.later(seconds(89));
     let early = guard.retire(&runner(), never).await;
-    assert!(matches!(early, Retirement::Draining { .. }), "{early:?}");
+    assert_draining(&early);
     world.later(seconds(1));
     let done = guard.retire(&runner(), fine).await;
     assert!(matches!(done, Retirement::Terminated(_)), "{done:?}");
@@ -193,10 +176,7 @@ async fn a_job_that_takes_the_fence_of_a_deregistered_runner_is_reported_once_an
     let mut beacon = world.beacon();
     world.idle_for_the_window(&guard, &mut beacon).await;
     let drained = guard.retire(&runner(), never).await;
-    assert!(
-        matches!(drained, Retirement::Draining { .. }),
-        "{drained:?}"
-    );
+    assert_draining(&drained);
     world.is_gone();
     beacon.says(Report::Listening).await;
     world
@@ -218,10 +198,7 @@ async fn a_job_that_takes_the_fence_of_a_deregistered_runner_is_reported_once_an
         .go_on(&mut beacon, minutes(6), Report::Listening)
         .await;
     let drained = guard.retire(&runner(), never).await;
-    assert!(
-        matches!(drained, Retirement::Draining { .. }),
-        "{drained:?}"
-    );
+    assert_draining(&drained);
     world
         .go_on(&mut beacon, seconds(90), Report::Listening)
         .await;
@@ -274,16 +251,7 @@ async fn a_guard_that_deregisters_begins_anew_what_one_began_that_does_not() {
     world.later(seconds(90));
     let registrar = FakeRegistrar::answering([Some(Removed)]);
     let drained = guard(&world, &registrar).retire(&runner(), never).await;
-    assert!(
-        matches!(
-            drained,
-            Retirement::Draining {
-                deregistration: Deregistration::Done,
-                ..
-            }
-        ),
-        "{drained:?}"
-    );
+    assert_draining_as(&drained, Deregistration::Done);
 }
 
 /// Nothing is taken away from a runner that is absent, and nothing is believed to have been.
@@ -299,16 +267,7 @@ async fn an_absent_runner_is_not_called_deregistered() {
         world.later(minutes(1));
         drained = guard.retire(&runner(), never).await;
     }
-    assert!(
-        matches!(
-            drained,
-            Retirement::Draining {
-                deregistration: Deregistration::NotWanted,
-                ..
-            }
-        ),
-        "{drained:?}"
-    );
+    assert_draining_as(&drained, Deregistration::NotWanted);
     assert_eq!(registrar.asked(), 0);
     // GitHub drops it from a listing that is worth nothing: that proves nothing here.
     world.flag.says(Signal::Registration(Registration::Absent {
@@ -331,10 +290,7 @@ async fn a_job_that_came_and_went_on_a_deregistered_runner_is_counted_too() {
     let mut beacon = world.beacon();
     world.idle_for_the_window(&guard, &mut beacon).await;
     let drained = guard.retire(&runner(), never).await;
-    assert!(
-        matches!(drained, Retirement::Draining { .. }),
-        "{drained:?}"
-    );
+    assert_draining(&drained);
     world.is_gone();
     world
         .go_on(&mut beacon, seconds(30), Report::Listening)
@@ -349,10 +305,7 @@ async fn a_job_that_came_and_went_on_a_deregistered_runner_is_counted_too() {
             .await;
     }
     let drained = guard.retire(&runner(), never).await;
-    assert!(
-        matches!(drained, Retirement::Draining { .. }),
-        "{drained:?}"
-    );
+    assert_draining(&drained);
     assert_eq!(counted(&world).await, 1);
 }
 
@@ -367,16 +320,7 @@ async fn a_permit_of_a_sweep_begins_a_retirement() {
         panic!("the window is over")
     };
     let drained = guard.drain(permit).await;
-    assert!(
-        matches!(
-            drained,
-            Retirement::Draining {
-                deregistration: Deregistration::Done,
-                ..
-            }
-        ),
-        "{drained:?}"
-    );
+    assert_draining_as(&drained, Deregistration::Done);
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Who may redeem: permits, marks, stores that fail, clocks that jump.
 
-use crate::world::{World, codes, held, minutes, never, runner, seconds};
+use crate::world::{
+    World, assert_draining, assert_taken, codes, held, minutes, never, runner, seconds,
+};
 use async_trait::async_trait;
 use scale_in_guard::{
     Decision, Evidence, HoldCode, Permit, Scope,
@@ -68,10 +70,7 @@ async fn a_job_that_starts_while_the_fence_drains_takes_the_runner_back() {
     let mut beacon = world.beacon();
     world.idle_for_the_window(&guard, &mut beacon).await;
     let drained = guard.retire(&runner(), never).await;
-    assert!(
-        matches!(drained, Retirement::Draining { .. }),
-        "{drained:?}"
-    );
+    assert_draining(&drained);
     world
         .go_on(&mut beacon, seconds(45), Report::Listening)
         .await;
@@ -114,25 +113,13 @@ async fn a_job_that_starts_during_the_second_look_makes_it_fail() {
     let mut beacon = world.beacon();
     world.idle_for_the_window(&guard, &mut beacon).await;
     let drained = guard.retire(&runner(), never).await;
-    assert!(
-        matches!(drained, Retirement::Draining { .. }),
-        "{drained:?}"
-    );
+    assert_draining(&drained);
     world
         .go_on(&mut beacon, seconds(90), Report::Listening)
         .await;
     *starts.lock().await = Some(beacon);
     let stopped = guard.retire(&runner(), never).await;
-    assert!(
-        matches!(
-            stopped,
-            Retirement::Stopped {
-                why: Setback::Refused(Refused::Fence(FenceRefused::Taken)),
-                ..
-            }
-        ),
-        "{stopped:?}"
-    );
+    assert_taken(&stopped);
 }
 
 #[tokio::test]
@@ -145,16 +132,7 @@ async fn a_job_that_starts_during_the_first_look_makes_the_announcement_fail() {
     world.idle_for_the_window(&guard, &mut beacon).await;
     *starts.lock().await = Some(beacon);
     let stopped = guard.retire(&runner(), never).await;
-    assert!(
-        matches!(
-            stopped,
-            Retirement::Stopped {
-                why: Setback::Refused(Refused::Fence(FenceRefused::Taken)),
-                ..
-            }
-        ),
-        "{stopped:?}"
-    );
+    assert_taken(&stopped);
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! A beacon that falls silent around the DELETE, and jobs of the queue after it.
 
 use crate::world::{
-    Beacon, FakeRegistrar, World, codes, fine, held, minutes, never, runner, seconds,
+    Beacon, FakeRegistrar, World, assert_draining, codes, fine, held, minutes, never, runner,
+    seconds,
 };
 use scale_in_guard::{
     Guard, HoldCode, Job, JobStatus, JobsView, Policy, Signal, clock::Clock, guard::Retirement,
@@ -23,10 +24,7 @@ async fn drained(world: &World, guard: &Guard, beacon: &mut Beacon, silent_for: 
     world.idle_for_the_window(guard, beacon).await;
     world.later(seconds(silent_for));
     let drained = guard.retire(&runner(), never).await;
-    assert!(
-        matches!(drained, Retirement::Draining { .. }),
-        "{drained:?}"
-    );
+    assert_draining(&drained);
     world.is_gone();
 }
 

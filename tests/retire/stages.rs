@@ -1,6 +1,8 @@
 //! The stages of runners that nothing else would ever give back, the whole way.
 
-use crate::world::{Beacon, FakeRegistrar, World, fine, minutes, never, runner, seconds};
+use crate::world::{
+    Beacon, FakeRegistrar, World, assert_draining, fine, minutes, never, runner, seconds,
+};
 use scale_in_guard::{
     Basis, Guard, Policy, Stage, Status,
     clock::Clock,
@@ -143,10 +145,7 @@ async fn a_new_job_in_a_wedged_runner_that_is_drained_takes_it_back() {
     watch(&world, &guard, Some((&mut beacon, Report::Worker)), 62).await;
     assert_eq!(stage(&guard).await, Stage::Wedged);
     let drained = guard.retire(&runner(), never).await;
-    assert!(
-        matches!(drained, Retirement::Draining { .. }),
-        "{drained:?}"
-    );
+    assert_draining(&drained);
     world.is_gone();
     world.go_on(&mut beacon, seconds(60), Report::Worker).await;
     beacon.job_starts().await;
@@ -165,10 +164,7 @@ async fn a_beacon_that_speaks_again_in_a_lost_runner_that_is_drained_holds_it() 
     world.is(false, Status::Offline);
     watch(&world, &guard, None, 22).await;
     let drained = guard.retire(&runner(), never).await;
-    assert!(
-        matches!(drained, Retirement::Draining { .. }),
-        "{drained:?}"
-    );
+    assert_draining(&drained);
     world.is_gone();
     world.later(seconds(89));
     let mut beacon = world.beacon();

@@ -1,6 +1,8 @@
 //! From the first look to terminate, where nothing is in the way; and what a caller that is gone leaves.
 
-use crate::world::{World, codes, fine, held, minutes, never, runner, seconds, start};
+use crate::world::{
+    World, assert_draining, codes, fine, held, minutes, never, runner, seconds, start,
+};
 use scale_in_guard::{
     Basis, Decision, HoldCode, Verdict,
     clock::Clock,
@@ -76,7 +78,7 @@ async fn who_meets_a_drain_holds_until_it_lapses_and_vacancy_counts_anew() {
     assert_eq!(anew.verdict(), Verdict::Terminate);
     // And from there the whole way, by a drain of its own.
     let again = guard.retire(&runner(), never).await;
-    assert!(matches!(again, Retirement::Draining { .. }), "{again:?}");
+    assert_draining(&again);
     world.later(seconds(90));
     let done = guard.retire(&runner(), fine).await;
     assert!(matches!(done, Retirement::Terminated(_)), "{done:?}");
@@ -116,7 +118,7 @@ async fn a_go_of_which_nothing_was_heard_lapses_and_the_runner_is_reclaimed_by_a
     );
     world.later(minutes(5));
     let anew = other.retire(&runner, never).await;
-    assert!(matches!(anew, Retirement::Draining { .. }), "{anew:?}");
+    assert_draining(&anew);
     world.later(seconds(90));
     let done = other.retire(&runner, fine).await;
     assert!(matches!(done, Retirement::Terminated(_)), "{done:?}");
@@ -134,7 +136,7 @@ async fn a_terminate_that_fails_needs_a_new_decision() {
         "{failed:?}"
     );
     let next = guard.retire(&runner(), never).await;
-    assert!(matches!(next, Retirement::Draining { .. }), "{next:?}");
+    assert_draining(&next);
 }
 
 #[tokio::test]

@@ -6,8 +6,10 @@ use scale_in_guard::{
     Decision, Guard, HoldCode, Job, JobStatus, JobsView, Registration, Runner, Signal, Status,
     beacon::{ReportError, Reporter, Word},
     clock::Clock,
-    guard::{GuardBuilder, Retirement},
+    fence::{Deregistration, FenceRefused},
+    guard::{GuardBuilder, Retirement, Setback},
     lease::{Heartbeat, HostJob, Report},
+    permit::Refused,
     registrar::{Deregistered, Registrar},
     runner::{RunnerId, RunnerRef},
     source::Trouble,
@@ -120,10 +122,7 @@ impl World {
     pub(crate) async fn drain(&self, guard: &Guard) {
         self.pass_the_window(guard).await;
         let drained = guard.retire(&runner(), never).await;
-        assert!(
-            matches!(drained, Retirement::Draining { .. }),
-            "{drained:?}"
-        );
+        assert_draining(&drained);
     }
 
     /// Looks every 15 seconds for so long, while the beacon says `report`.
@@ -270,4 +269,35 @@ impl Registrar for FakeRegistrar {
         };
         answer.ok_or_else(|| "502 Bad Gateway".into())
     }
+}
+
+/// It is announced that the runner goes.
+#[track_caller]
+pub(crate) fn assert_draining<E: std::fmt::Debug>(retirement: &Retirement<E>) {
+    assert!(
+        matches!(retirement, Retirement::Draining { .. }),
+        "{retirement:?}"
+    );
+}
+
+/// So, and deregistering has come so far.
+#[track_caller]
+pub(crate) fn assert_draining_as<E: std::fmt::Debug>(
+    retirement: &Retirement<E>,
+    so: Deregistration,
+) {
+    assert!(
+        matches!(retirement, Retirement::Draining { deregistration, .. } if *deregistration == so),
+        "{retirement:?}"
+    );
+}
+
+/// A job took the fence first.
+#[track_caller]
+pub(crate) fn assert_taken<E: std::fmt::Debug>(retirement: &Retirement<E>) {
+    let taken = Setback::Refused(Refused::Fence(FenceRefused::Taken));
+    assert!(
+        matches!(retirement, Retirement::Stopped { why, .. } if *why == taken),
+        "{retirement:?}"
+    );
 }
