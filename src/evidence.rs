@@ -258,9 +258,13 @@ pub struct Failure {
     pub witness: Witness,
     /// What was tried and what came back, without secrets: `"GET …/runners: 502"`.
     pub what: Arc<str>,
-    /// When trying again can help, where the witness said so.
+    /// Before this, asking again is of no use: an outage's next probe, or a limit's reset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Instant>,
+    /// It was refused, or not even asked, because GitHub's request limit is spent, or what is left of it
+    /// is left to others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rate_limited: bool,
 }
 
 /// One witness's opinion of a runner.
@@ -292,8 +296,28 @@ impl Evidence {
             witness,
             what: what.into(),
             retry_at: None,
+            rate_limited: false,
         };
         Self::new(witness.as_str(), asked_at, Signal::Failed(failure))
+    }
+
+    /// The same failure, with the instant before which asking again is of no use. A witness that was heard
+    /// stays as it is.
+    #[must_use]
+    pub fn again_at(mut self, retry_at: impl Into<Option<Instant>>) -> Self {
+        if let Signal::Failed(failure) = &mut self.signal {
+            failure.retry_at = retry_at.into();
+        }
+        self
+    }
+
+    /// The same failure, by GitHub's request limit. A witness that was heard stays as it is.
+    #[must_use]
+    pub fn rate_limited(mut self) -> Self {
+        if let Signal::Failed(failure) = &mut self.signal {
+            failure.rate_limited = true;
+        }
+        self
     }
 
     /// A registration, as GitHub answered.

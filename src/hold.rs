@@ -2,6 +2,7 @@
 
 use crate::{
     decision::Basis,
+    evidence::Witness,
     lease::HostJob,
     policy::Corroboration,
     seen::Unheard,
@@ -93,6 +94,8 @@ hold_codes! {
     PermitBudgetSpent = "permit_budget_spent", "The next sweep.";
     /// Most beacons fell silent at once: it is more likely us than them.
     BeaconsSilent = "beacons_silent", "They speak again; 24 hours at the latest, or an operator says otherwise.";
+    /// A witness was refused, or not even asked, because of GitHub's request limit.
+    RateLimited = "rate_limited", "The limit's window ends, within an hour; or the operator gives the token more requests, or lowers request_reserve.";
     /// What is known of the fleet could not be read, or was read too long ago.
     FleetUnreadable = "fleet_unreadable", "A read that answers. If none ever does, the operator mends it.";
     /// The memory of earlier looks could not be read or written.
@@ -166,6 +169,8 @@ pub(crate) enum Cause {
     ClockSkew(i64),
     PermitBudgetSpent,
     BeaconsSilent(Instant),
+    /// Who was not heard, and when the limit's window ends, where somebody knows.
+    RateLimited(Vec<Witness>, Option<Instant>),
     FleetUnreadable(Missing),
     MemoryUnreadable(Missing),
     PermitOutstanding(Instant),
@@ -269,6 +274,7 @@ impl HoldReason {
             Cause::ClockSkew(_) => HoldCode::ClockSkew,
             Cause::PermitBudgetSpent => HoldCode::PermitBudgetSpent,
             Cause::BeaconsSilent(_) => HoldCode::BeaconsSilent,
+            Cause::RateLimited(..) => HoldCode::RateLimited,
             Cause::FleetUnreadable(_) => HoldCode::FleetUnreadable,
             Cause::MemoryUnreadable(_) => HoldCode::MemoryUnreadable,
             Cause::PermitOutstanding(_) => HoldCode::PermitOutstanding,
@@ -370,6 +376,16 @@ impl fmt::Display for HoldReason {
             ),
             Cause::PermitBudgetSpent => f.write_str("this sweep has handed out all the permits it may"),
             Cause::BeaconsSilent(since) => write!(f, "most beacons have been silent since {}", At(*since)),
+            Cause::RateLimited(witnesses, until) => {
+                f.write_str("GitHub's request limit leaves nothing for ")?;
+                for (index, witness) in witnesses.iter().enumerate() {
+                    write!(f, "{}{witness}", if index == 0 { "" } else { ", " })?;
+                }
+                match until {
+                    Some(until) => write!(f, " until {}", At(*until)),
+                    None => f.write_str("; nobody knows until when"),
+                }
+            }
             Cause::FleetUnreadable(missing) => write!(f, "the state of the fleet could not be read: {missing}"),
             Cause::MemoryUnreadable(missing) => write!(f, "the memory of earlier looks: {missing}"),
             Cause::PermitOutstanding(lapses_at) => {

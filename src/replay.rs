@@ -10,8 +10,8 @@ mod scripted;
 
 pub use beats::Beats;
 pub use format::{
-    Entry, Event, Scenario, ScriptedError, ScriptedJob, ScriptedJobs, ScriptedLease,
-    ScriptedRegistration, ScriptedWebhook, ScriptedWitness, Timeout, Truth, TruthState, Word,
+    Entry, ErrorKind, ErrorWord, Event, Scenario, ScriptedError, ScriptedJob, ScriptedJobs,
+    ScriptedLease, ScriptedRegistration, ScriptedWebhook, ScriptedWitness, Truth, TruthState, Word,
 };
 
 use crate::{

@@ -243,7 +243,7 @@ impl<'a> Look<'a> {
     pub(crate) fn unheard(&self, witness: Witness, cause: fn(Missing) -> Cause) -> Finding {
         let unheard = failure(self.evidence, witness, self.seen.recent);
         let retry_at = match unheard {
-            Some(Unheard::Failed(failure)) => failure.retry_at,
+            Some(Unheard::Failed(failure)) => failure.retry_at.map(|at| at.max(self.now)),
             _ => None,
         };
         Finding::Hold(HoldReason::new(cause(Missing::of(unheard)), retry_at))

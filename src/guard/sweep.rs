@@ -221,7 +221,7 @@ fn heard_at(evidence: &[Evidence]) -> Option<Instant> {
 }
 
 /// Whether a dear witness could change the answer, now or later: not where a cheap one says, by itself,
-/// that the runner has a job or could not be heard.
+/// that the runner has a job or could not be heard, nor where GitHub's request limit holds anyway.
 fn is_worth_a_scan(so_far: &Decision) -> bool {
     let claims = so_far.assessment().claims;
     !so_far.reasons().any(|reason| match reason.code() {
@@ -236,7 +236,8 @@ fn is_worth_a_scan(so_far: &Decision) -> bool {
         | HoldCode::ObjectionUnreadable
         | HoldCode::Pinned
         | HoldCode::PermitOutstanding
-        | HoldCode::FleetUnreadable => true,
+        | HoldCode::FleetUnreadable
+        | HoldCode::RateLimited => true,
         _ => false,
     })
 }

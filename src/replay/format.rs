@@ -3,7 +3,7 @@
 
 use crate::{
     decision::Verdict,
-    evidence::Status,
+    evidence::{Evidence, Status, Witness},
     lease::{HostJob, Report},
     ledger::Action,
     policy::{Policy, parse_period},
@@ -189,29 +189,57 @@ pub enum TruthState {
     Finished,
 }
 
-/// How a read fails: with a status, or by taking too long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(untagged, expecting = "an HTTP status, or \"timeout\"")]
-pub enum ScriptedError {
-    /// GitHub answers with this status.
-    Status(u16),
-    /// GitHub does not answer.
-    Timeout(Timeout),
+/// How a read fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScriptedError {
+    /// In which way.
+    pub kind: ErrorKind,
+    /// Before this, asking again is of no use.
+    pub retry_at: Option<Instant>,
 }
 
-/// The word `timeout`.
+/// In which way a read fails: with a status, or for another reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Timeout {
-    /// `"timeout"`.
-    #[serde(rename = "timeout")]
+#[serde(
+    untagged,
+    expecting = "an HTTP status, \"timeout\" or \"rate_limited\""
+)]
+pub enum ErrorKind {
+    /// GitHub answers with this status.
+    Status(u16),
+    /// GitHub does not say why.
+    Word(ErrorWord),
+}
+
+/// Why a read fails, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorWord {
+    /// GitHub does not answer.
     Timeout,
+    /// GitHub's request limit leaves nothing for it.
+    RateLimited,
+}
+
+impl ScriptedError {
+    /// What a witness that fails so is as evidence.
+    pub(crate) fn of(self, witness: Witness, now: Instant) -> Evidence {
+        let failed = Evidence::failed(witness, self.to_string(), now).again_at(self.retry_at);
+        match self.kind {
+            ErrorKind::Word(ErrorWord::RateLimited) => failed.rate_limited(),
+            ErrorKind::Word(ErrorWord::Timeout) | ErrorKind::Status(_) => failed,
+        }
+    }
 }
 
 impl fmt::Display for ScriptedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status) => write!(f, "GitHub answered {status}"),
-            Self::Timeout(_) => f.write_str("GitHub did not answer in time"),
+        match self.kind {
+            ErrorKind::Status(status) => write!(f, "GitHub answered {status}"),
+            ErrorKind::Word(ErrorWord::Timeout) => f.write_str("GitHub did not answer in time"),
+            ErrorKind::Word(ErrorWord::RateLimited) => {
+                f.write_str("GitHub's request limit is spent")
+            }
         }
     }
 }
@@ -242,7 +270,8 @@ struct RawRegistration {
     status: Option<Status>,
     listed: Option<bool>,
     absent: Option<bool>,
-    error: Option<ScriptedError>,
+    error: Option<ErrorKind>,
+    retry_at: Option<Instant>,
 }
 
 impl TryFrom<RawRegistration> for ScriptedRegistration {
@@ -255,6 +284,7 @@ impl TryFrom<RawRegistration> for ScriptedRegistration {
                 listed,
                 absent: None,
                 error: None,
+                retry_at: None,
             } => {
                 if status == Status::Other {
                     return Err("status is \"online\" or \"offline\"");
@@ -272,16 +302,18 @@ impl TryFrom<RawRegistration> for ScriptedRegistration {
                 listed: None,
                 absent: Some(true),
                 error: None,
+                retry_at: None,
             } => Ok(Self::Absent),
             RawRegistration {
                 busy: None,
                 status: None,
                 listed: None,
                 absent: None,
-                error: Some(error),
-            } => Ok(Self::Error(error)),
+                error: Some(kind),
+                retry_at,
+            } => Ok(Self::Error(ScriptedError { kind, retry_at })),
             _ => Err(
-                "a registration is {busy, status} with an optional listed, or {absent: true}, or {error}",
+                "a registration is {busy, status} with an optional listed, or {absent: true}, or {error} with an optional retry_at",
             ),
         }
     }
@@ -307,7 +339,8 @@ pub enum ScriptedJobs {
 struct RawJobs {
     in_progress: Option<Vec<ScriptedJob>>,
     complete: Option<bool>,
-    error: Option<ScriptedError>,
+    error: Option<ErrorKind>,
+    retry_at: Option<Instant>,
 }
 
 impl TryFrom<RawJobs> for ScriptedJobs {
@@ -318,6 +351,7 @@ impl TryFrom<RawJobs> for ScriptedJobs {
                 in_progress: Some(jobs),
                 complete,
                 error: None,
+                retry_at: None,
             } => {
                 let complete = complete.unwrap_or(true);
                 Ok(Self::View { complete, jobs })
@@ -325,9 +359,12 @@ impl TryFrom<RawJobs> for ScriptedJobs {
             RawJobs {
                 in_progress: None,
                 complete: None,
-                error: Some(error),
-            } => Ok(Self::Error(error)),
-            _ => Err("jobs is {in_progress} with an optional complete, or {error}"),
+                error: Some(kind),
+                retry_at,
+            } => Ok(Self::Error(ScriptedError { kind, retry_at })),
+            _ => Err(
+                "jobs is {in_progress} with an optional complete, or {error} with an optional retry_at",
+            ),
         }
     }
 }

@@ -151,7 +151,7 @@ impl<'s> Scripted<'s> {
                 ScriptedWitness::Registration => self.registration(memory, now),
                 ScriptedWitness::Jobs => match &self.jobs {
                     Ok(view) => Evidence::jobs(view.clone(), now),
-                    Err(error) => Evidence::failed(Witness::Jobs, error.to_string(), now),
+                    Err(error) => error.of(Witness::Jobs, now),
                 },
                 ScriptedWitness::Lease => Evidence::lease(self.heartbeat.clone(), now),
             });
@@ -184,9 +184,7 @@ impl<'s> Scripted<'s> {
                 )
             }
             ScriptedRegistration::Absent => Evidence::registration(Registration::absent(), now),
-            ScriptedRegistration::Error(error) => {
-                Evidence::failed(Witness::Registration, error.to_string(), now)
-            }
+            ScriptedRegistration::Error(error) => error.of(Witness::Registration, now),
         }
     }
 }

@@ -5,9 +5,7 @@ use super::Finding;
 use crate::{
     decision::Basis,
     engine::Engine,
-    evidence::{
-        Evidence, Failure, Job, JobStatus, JobsView, Registration, Signal, Status, Witness,
-    },
+    evidence::{Evidence, Job, JobStatus, JobsView, Registration, Signal, Status, Witness},
     fence::{Deregistration, Drain, Fence, FenceSeen, Incarnation, Nonce},
     fleet::FleetReport,
     hold::HoldCode,
@@ -258,12 +256,7 @@ pub(crate) fn failed(witness: Witness, asked: i64) -> Evidence {
 
 /// A failure that says when trying again can help.
 pub(crate) fn failed_until(witness: Witness, retry: i64, asked: i64) -> Evidence {
-    let failure = Failure {
-        witness,
-        what: "429".into(),
-        retry_at: Some(at(retry)),
-    };
-    Evidence::new("test", at(asked), Signal::Failed(failure))
+    Evidence::failed(witness, "429", at(asked)).again_at(at(retry))
 }
 
 /// A view of the jobs.

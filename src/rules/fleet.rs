@@ -1,4 +1,4 @@
-//! Can what is known of the whole fleet be trusted, and is there a permit left?
+//! Can what is known of the whole fleet be trusted, does GitHub let us ask, and is there a permit left?
 
 use super::{Finding, Look, Rule};
 use crate::{
@@ -7,9 +7,9 @@ use crate::{
     hold::{Cause, Doubt, HoldReason},
     time::after,
 };
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeSet};
 
-/// Holds while the listing cannot be trusted, our clock differs from GitHub's by more than 30 s, most
+/// Holds while GitHub's request limit keeps a witness from being heard, the listing cannot be trusted, our clock differs from GitHub's by more than 30 s, most
 /// beacons are silent at once, or the permit budget is spent.
 #[derive(Debug)]
 pub(crate) struct Fleet;
@@ -24,6 +24,10 @@ impl Rule for Fleet {
     }
 
     fn judge(&self, look: &Look<'_>) -> Finding {
+        // It speaks before the others: it is the operator's, and what else is known may be known no longer.
+        if let Some(limited) = rate_limit(look) {
+            return Finding::Hold(limited);
+        }
         let reports = look
             .evidence
             .iter()
@@ -50,6 +54,26 @@ impl Rule for Fleet {
             None => Finding::Clear,
         }
     }
+}
+
+/// Whoever was kept from being heard by GitHub's request limit.
+fn rate_limit(look: &Look<'_>) -> Option<HoldReason> {
+    let mut witnesses = BTreeSet::new();
+    let mut until = None;
+    for evidence in look.evidence {
+        if let Signal::Failed(failure) = &evidence.signal
+            && failure.rate_limited
+        {
+            witnesses.insert(failure.witness);
+            until = until.max(failure.retry_at);
+        }
+    }
+    if witnesses.is_empty() {
+        return None;
+    }
+    let retry_at = until.map(|until| until.max(look.now));
+    let cause = Cause::RateLimited(witnesses.into_iter().collect(), until);
+    Some(HoldReason::new(cause, retry_at))
 }
 
 fn objection(report: &FleetReport, look: &Look<'_>) -> Option<HoldReason> {
@@ -87,12 +111,14 @@ fn objection(report: &FleetReport, look: &Look<'_>) -> Option<HoldReason> {
 #[cfg(test)]
 mod tests {
     use crate::{
+        Engine, Evidence, Memory, Policy, Runner,
         decision::Basis,
-        evidence::Witness,
+        evidence::{Failure, Witness},
         fence::Deregistration,
         fleet::{FleetReport, Snapshot},
         hold::HoldCode::{
-            BeaconsSilent, ClockSkew, FleetUnreadable, PermitBudgetSpent, SnapshotUntrusted,
+            BeaconsSilent, ClockSkew, FleetUnreadable, JobsUnreadable, PermitBudgetSpent,
+            RateLimited, SnapshotUntrusted,
         },
         rules::cases::{
             Case, Found, absent, at, drained, event, failed, failed_until, fleet, no_jobs, online,
@@ -228,6 +254,59 @@ mod tests {
                     .assert("fleet", stage, found, row);
             }
         }
+    }
+
+    #[test]
+    fn a_request_limit_holds_in_every_stage_besides_the_witness_it_silenced() {
+        for stage in Stage::ALL {
+            let case = Case::in_stage(stage);
+            let now = case.now();
+            let jobs = || failed(Witness::Jobs, now);
+            let limited = jobs().again_at(at(now + 77)).rate_limited();
+            let case = case.instead(limited);
+            let limit = until(RateLimited, now + 77);
+            assert_eq!(case.found("fleet"), limit, "{stage}");
+            assert_eq!(case.found("jobs"), until(JobsUnreadable, now + 77));
+            // What lies behind us is now, and what nobody knows is nothing.
+            let late = case.clone().instead(jobs().again_at(at(-9)).rate_limited());
+            assert_eq!(late.found("fleet"), until(RateLimited, now), "{stage}");
+            assert_eq!(late.found("jobs"), until(JobsUnreadable, now), "{stage}");
+            let unknown = case.instead(jobs().rate_limited());
+            assert_eq!(unknown.found("fleet"), event(RateLimited), "{stage}");
+        }
+    }
+
+    #[test]
+    fn of_several_limits_all_are_named_and_the_latest_counts_in_any_order() {
+        let told = [
+            failed(Witness::Registration, 0).rate_limited(),
+            failed(Witness::Jobs, 0).again_at(at(60)).rate_limited(),
+            failed(Witness::Jobs, 0).again_at(at(90)).rate_limited(),
+            failed(Witness::Own, 0).again_at(at(600)),
+            fleet(skew(31), 0),
+        ];
+        let says = |told: Vec<Evidence>| {
+            let engine = Engine::new(Policy::default()).unwrap();
+            let runner = Runner::new("r-1", "repo:acme/atlas").unwrap();
+            let decision = engine.decide(&runner, told, &mut Memory::default(), at(0));
+            let mut reasons = decision.reasons();
+            let reason = reasons.find(|reason| reason.code() == RateLimited).unwrap();
+            assert_eq!(reason.retry_at(), Some(at(90)));
+            reason.to_string()
+        };
+        let said = says(told.to_vec());
+        assert!(said.contains("registration, jobs until "), "{said}");
+        assert_eq!(said, says(told.into_iter().rev().collect()));
+    }
+
+    #[test]
+    fn a_failure_written_before_there_were_limits_is_read() {
+        let old = r#"{"witness": "jobs", "what": "502"}"#;
+        let read: Failure = serde_json::from_str(old).unwrap();
+        assert!(!read.rate_limited && read.retry_at.is_none());
+        let written = serde_json::to_value(&read).unwrap();
+        let as_it_was: serde_json::Value = serde_json::from_str(old).unwrap();
+        assert_eq!(written, as_it_was);
     }
 
     #[test]

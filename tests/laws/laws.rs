@@ -214,7 +214,8 @@ fn law_4_a_live_lease_always_holds() {
     try_law(worlds, law, &[Guard::JobsOutweighLease]);
 }
 
-/// Occupied evidence from any witness but the flag holds.
+/// Occupied evidence from any witness but the flag holds, and so does a witness that GitHub's request limit kept
+/// from being heard.
 #[test]
 fn law_5_more_objections_never_help() {
     fn law(guard: Guard, (world, objector): (World, usize)) -> Result<(), TestCaseError> {
@@ -234,6 +235,7 @@ fn law_5_more_objections_never_help() {
             Word::Own(Claim::Occupied),
             Word::Pinned(None),
             Word::Opened(20),
+            Word::Limited(Witness::Jobs, None),
         ];
         let mut words = world.words.clone();
         words.push(objections[objector % objections.len()].clone());

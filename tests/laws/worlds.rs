@@ -34,6 +34,8 @@ pub(crate) enum Word {
     Own(Claim),
     Pinned(Option<Second>),
     Failed(Witness),
+    /// GitHub's request limit kept it from being heard, until then.
+    Limited(Witness, Option<Second>),
     /// The same word, read so many seconds ago.
     Late(Second, Box<Word>),
 }
@@ -104,6 +106,9 @@ fn spoken(word: &Word, now: DateTime<Utc>) -> Evidence {
             }),
         ),
         Word::Failed(witness) => Evidence::failed(*witness, "502", now),
+        Word::Limited(witness, until) => Evidence::failed(*witness, "429", now)
+            .again_at(until.map(at))
+            .rate_limited(),
         Word::Late(seconds, word) => Evidence {
             asked_at: ago(*seconds),
             ..spoken(word, now)
@@ -246,7 +251,8 @@ fn any_word() -> BoxedStrategy<Word> {
         1 => any_fleet().prop_map(Word::Fleet),
         1 => claim.prop_map(Word::Own),
         1 => option::of(0_i64..2_000).prop_map(Word::Pinned),
-        1 => witness.prop_map(Word::Failed),
+        1 => witness.clone().prop_map(Word::Failed),
+        1 => (witness, option::of(0_i64..2_000)).prop_map(|(witness, until)| Word::Limited(witness, until)),
     ];
     (option::weighted(0.04, 1_i64..60), word)
         .prop_map(|(late, word)| match late {

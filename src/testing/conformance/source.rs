@@ -111,7 +111,7 @@ async fn answers(source: &dyn EvidenceSource, runner: &Runner, clock: &dyn Clock
 mod tests {
     use super::*;
     use crate::{
-        evidence::{Evidence, Failure, Registration, Signal, Status},
+        evidence::{Evidence, Registration, Signal, Status},
         runner::Scope,
         source::Trouble,
         testing::ManualClock,
@@ -169,12 +169,8 @@ mod tests {
             |ask| Ok(vec![registered(ask, -30)]),
             |_| Err("no network".into()),
             |ask| {
-                let failure = Failure {
-                    witness: Witness::Registration,
-                    what: "502".into(),
-                    retry_at: None,
-                };
-                let failed = Evidence::new("told", ask.at(), Signal::Failed(failure));
+                let mut failed = Evidence::failed(Witness::Registration, "502", ask.at());
+                failed.source = "told".into();
                 Ok(vec![registered(ask, 0), failed])
             },
         ];

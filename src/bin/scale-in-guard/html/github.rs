@@ -9,8 +9,8 @@ use scale_in_guard::{
     evidence::Claim,
     ledger::Action,
     replay::{
-        Event, Scenario, ScriptedError, ScriptedJob, ScriptedJobs, ScriptedRegistration,
-        ScriptedWebhook,
+        ErrorKind, ErrorWord, Event, Scenario, ScriptedError, ScriptedJob, ScriptedJobs,
+        ScriptedRegistration, ScriptedWebhook,
     },
     time::Instant,
 };
@@ -166,9 +166,10 @@ fn delivery(scenario: &Scenario, at: Instant, webhook: &ScriptedWebhook) -> Tick
 
 /// A failed read.
 fn failed(from: Instant, to: Instant, error: ScriptedError) -> Bar {
-    let labels = match error {
-        ScriptedError::Status(status) => [format!("error {status}"), status.to_string()],
-        ScriptedError::Timeout(_) => ["timeout".to_owned(), String::new()],
+    let labels = match error.kind {
+        ErrorKind::Status(status) => [format!("error {status}"), status.to_string()],
+        ErrorKind::Word(ErrorWord::Timeout) => ["timeout".to_owned(), String::new()],
+        ErrorKind::Word(ErrorWord::RateLimited) => ["request limit".to_owned(), String::new()],
     };
     bar(from, to, "error", labels, error.to_string(), Claim::Unknown)
 }
