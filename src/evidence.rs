@@ -262,7 +262,7 @@ pub struct Failure {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Instant>,
     /// It was refused, or not even asked, because GitHub's request limit is spent, or what is left of it
-    /// is left to others.
+    /// is [`Policy::request_reserve`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rate_limited: bool,
 }

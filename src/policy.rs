@@ -1,5 +1,9 @@
 //! The policy: how long things are waited for, and what counts as corroboration.
 
+mod amount;
+
+pub use amount::{PermitBudget, RequestReserve};
+
 use crate::time::{Instant, after};
 use chrono::TimeDelta;
 use serde::{
@@ -32,82 +36,6 @@ pub enum Corroboration {
     Lease,
     /// The jobs view and the lease.
     Both,
-}
-
-/// A kill budget: how many permits one sweep may hand out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PermitBudget {
-    /// So many runners.
-    Count(u32),
-    /// This share of the runners asked about, in percent from 1 to 100.
-    Percent(u8),
-}
-
-impl PermitBudget {
-    /// How many permits a sweep over `fleet` runners may hand out. A share is rounded down, but
-    /// never to none.
-    ///
-    /// ```
-    /// use scale_in_guard::policy::PermitBudget;
-    /// assert_eq!(PermitBudget::Percent(10).permits(57), 5);
-    /// assert_eq!(PermitBudget::Percent(10).permits(3), 1);
-    /// assert_eq!(PermitBudget::Count(0).permits(57), 0);
-    /// ```
-    #[must_use]
-    pub fn permits(self, fleet: usize) -> usize {
-        match self {
-            Self::Count(count) => usize::try_from(count).unwrap_or(usize::MAX),
-            Self::Percent(percent) => (fleet.saturating_mul(usize::from(percent)) / 100).max(1),
-        }
-    }
-}
-
-impl fmt::Display for PermitBudget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Count(count) => count.fmt(f),
-            Self::Percent(percent) => write!(f, "{percent}%"),
-        }
-    }
-}
-
-impl Serialize for PermitBudget {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Count(count) => serializer.serialize_u32(*count),
-            Self::Percent(_) => serializer.collect_str(self),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for PermitBudget {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Budget;
-        impl Visitor<'_> for Budget {
-            type Value = PermitBudget;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number of runners, or a share of the fleet such as \"10%\"")
-            }
-            fn visit_u64<E: serde::de::Error>(self, count: u64) -> Result<PermitBudget, E> {
-                u32::try_from(count)
-                    .map(PermitBudget::Count)
-                    .map_err(|_| E::invalid_value(serde::de::Unexpected::Unsigned(count), &self))
-            }
-            fn visit_i64<E: serde::de::Error>(self, count: i64) -> Result<PermitBudget, E> {
-                u64::try_from(count)
-                    .map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(count), &self))
-                    .and_then(|count| self.visit_u64(count))
-            }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<PermitBudget, E> {
-                text.strip_suffix('%')
-                    .and_then(|percent| percent.trim_end().parse().ok())
-                    .filter(|percent| (1..=100).contains(percent))
-                    .map(PermitBudget::Percent)
-                    .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
-            }
-        }
-        deserializer.deserialize_any(Budget)
-    }
 }
 
 /// Why a policy was refused. Every message names the key.
@@ -201,6 +129,9 @@ macro_rules! policy {
             pub corroboration: Corroboration,
             /// A kill budget: `5`, or `"10%"` of the runners a sweep asks about. Default: none.
             pub max_permits_per_sweep: Option<PermitBudget>,
+            /// How much of GitHub's hourly request limit the guard's reads leave to others: `500`, or a share.
+            /// Default: `"10%"`, for the autoscaler that shares the token needs it to start runners.
+            pub request_reserve: RequestReserve,
         }
 
         impl Default for Policy {
@@ -210,6 +141,7 @@ macro_rules! policy {
                     max_observation_gap: None,
                     corroboration: Corroboration::Any,
                     max_permits_per_sweep: None,
+                    request_reserve: RequestReserve::default(),
                 }
             }
         }
@@ -218,6 +150,7 @@ macro_rules! policy {
             /// The keys of a policy file.
             pub const KEYS: &'static [&'static str] = &[
                 $(stringify!($key),)* "max_observation_gap", "corroboration", "max_permits_per_sweep",
+                "request_reserve",
             ];
 
             fn periods(&self) -> impl Iterator<Item = (&'static str, TimeDelta)> {
@@ -340,11 +273,22 @@ impl Policy {
                 });
             }
         }
-        if let Some(PermitBudget::Percent(percent @ (0 | 101..))) = self.max_permits_per_sweep {
+        if let Some(budget @ PermitBudget::Percent(percent)) = self.max_permits_per_sweep
+            && !PermitBudget::SHARES.contains(&percent)
+        {
             return Err(PolicyError::OutOfRange {
                 key: "max_permits_per_sweep",
-                found: format!("{percent}%"),
+                found: budget.to_string(),
                 wanted: "a share from 1% to 100%",
+            });
+        }
+        if let reserve @ RequestReserve::Percent(percent) = self.request_reserve
+            && !RequestReserve::SHARES.contains(&percent)
+        {
+            return Err(PolicyError::OutOfRange {
+                key: "request_reserve",
+                found: reserve.to_string(),
+                wanted: "a share from 0% to 90%",
             });
         }
         let gap = self.observation_gap();
@@ -405,6 +349,7 @@ impl Serialize for Policy {
         if let Some(budget) = &self.max_permits_per_sweep {
             map.serialize_entry("max_permits_per_sweep", budget)?;
         }
+        map.serialize_entry("request_reserve", &self.request_reserve)?;
         map.end()
     }
 }
@@ -433,6 +378,9 @@ impl<'de> Deserialize<'de> for Policy {
                         }
                         "max_permits_per_sweep" => {
                             policy.max_permits_per_sweep = map.next_value().map_err(named)?;
+                        }
+                        "request_reserve" => {
+                            policy.request_reserve = map.next_value().map_err(named)?
                         }
                         _ => match policy.period_mut(&key) {
                             Some(slot) => {
@@ -476,6 +424,7 @@ mod tests {
             let value = match *key {
                 "corroboration" => "\"both\"",
                 "max_permits_per_sweep" => "\"10%\"",
+                "request_reserve" => "500",
                 "beacon_ttl" | "ask_deadline" => "\"61s\"",
                 _ => "\"301s\"",
             };
@@ -521,6 +470,17 @@ mod tests {
                 "max_permits_per_sweep",
                 "-1",
             ),
+            (
+                r#"{"max_permits_per_sweep": "+5%"}"#,
+                "max_permits_per_sweep",
+                "10%",
+            ),
+            (r#"{"request_reserve": "91%"}"#, "request_reserve", "90%"),
+            (r#"{"request_reserve": "%"}"#, "request_reserve", "90%"),
+            (r#"{"request_reserve": "500"}"#, "request_reserve", "90%"),
+            (r#"{"request_reserve": -1}"#, "request_reserve", "-1"),
+            (r#"{"request_reserve": 0.1}"#, "request_reserve", "0.1"),
+            (r#"{"request_reserve": null}"#, "request_reserve", "null"),
             (r#"{"settle": "8m 1s"}"#, "settle", "8 minutes at the most"),
         ] {
             let error = read(json).expect_err(json);
@@ -529,6 +489,38 @@ mod tests {
                 "{json}: {error}"
             );
         }
+    }
+
+    #[test]
+    fn a_reserve_is_a_number_or_a_share_and_reads_back() {
+        for (json, reserve, of_5000) in [
+            (r#"{"request_reserve": 0}"#, RequestReserve::Count(0), 0),
+            (r#"{"request_reserve": 7}"#, RequestReserve::Count(7), 7),
+            (
+                r#"{"request_reserve": "0%"}"#,
+                RequestReserve::Percent(0),
+                0,
+            ),
+            (
+                r#"{"request_reserve": "90%"}"#,
+                RequestReserve::Percent(90),
+                4_500,
+            ),
+            ("{}", RequestReserve::Percent(10), 500),
+        ] {
+            let policy = read(json).expect(json);
+            assert_eq!(policy.request_reserve, reserve, "{json}");
+            assert_eq!(reserve.requests(5_000), of_5000, "{json}");
+            let written = serde_json::to_string(&policy).unwrap();
+            assert_eq!(read(&written).unwrap(), policy, "{json}");
+        }
+        let most = RequestReserve::Percent(90).requests(u64::MAX);
+        assert!(most < u64::MAX && most > u64::MAX / 10 * 8);
+        let unchecked = Policy {
+            request_reserve: RequestReserve::Percent(91),
+            ..Policy::default()
+        };
+        assert!(unchecked.validate().is_err());
     }
 
     #[test]

@@ -170,6 +170,8 @@ async fn a_policy_is_read_strictly() {
         ("grace = \"5m\"\ngrace = \"6m\"", "grace"),
         ("beacon_ttl = \"1h\"", "lease_ttl"),
         ("max_permits_per_sweep = \"0%\"", "max_permits_per_sweep"),
+        ("request_reserve = \"95%\"", "request_reserve"),
+        ("request_reserve = 0.1", "request_reserve"),
         ("not toml", "policy.toml"),
     ] {
         let policy = world.file("policy.toml", text);
