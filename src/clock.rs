@@ -84,6 +84,12 @@ impl Deadline {
         Self(self.0.checked_sub(margin).unwrap_or(self.0))
     }
 
+    /// How long there is until then: nothing once it has passed.
+    pub(crate) fn left(self) -> Duration {
+        self.0
+            .saturating_duration_since(tokio::time::Instant::now())
+    }
+
     /// The earlier of two.
     pub(crate) fn or_sooner(self, other: Self) -> Self {
         Self(self.0.min(other.0))

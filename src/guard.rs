@@ -276,8 +276,9 @@ impl Guard {
             Depth::Permit,
             recalled.shared(),
             round,
+            asking,
         );
-        let evidence = self.gather(&ask, asking, |_| true).await;
+        let evidence = self.gather(&ask, |_| true).await;
         self.conclude(runner, evidence, recalled, second_look_of, deadline)
             .await
     }

@@ -1,12 +1,14 @@
 //! The port of witnesses: what can be asked about a runner.
 
 use crate::{
+    clock::Deadline,
     evidence::{Claim, Evidence, Own, Signal, Witness},
     memory::Memory,
     runner::{Runner, RunnerName, Scope},
     time::Instant,
 };
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use std::{
     collections::{HashMap, HashSet},
     fmt,
@@ -14,6 +16,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 /// What a source that could not answer fails with: any error. Keep secrets out of its text.
@@ -100,6 +103,9 @@ pub enum Depth {
     Permit,
 }
 
+/// How long there is for a question that no guard asks.
+const BY_ITSELF: TimeDelta = TimeDelta::seconds(30);
+
 /// One question to a source.
 #[derive(Debug, Clone)]
 pub struct Ask {
@@ -108,14 +114,16 @@ pub struct Ask {
     depth: Depth,
     memory: Arc<Memory>,
     round: Round,
+    deadline: Deadline,
 }
 
 impl Ask {
-    /// A question about one runner, by itself: for tests of a source.
+    /// A question about one runner, by itself, with 30 seconds to answer it: for tests of a source.
     #[must_use]
     pub fn about(runner: Runner, at: Instant) -> Self {
         let round = Round::of_one(&runner);
-        Self::new(runner, at, Depth::Permit, Arc::default(), round)
+        let deadline = Deadline::within(BY_ITSELF);
+        Self::new(runner, at, Depth::Permit, Arc::default(), round, deadline)
     }
 
     pub(crate) fn new(
@@ -124,6 +132,7 @@ impl Ask {
         depth: Depth,
         memory: Arc<Memory>,
         round: Round,
+        deadline: Deadline,
     ) -> Self {
         Self {
             runner: runner.into(),
@@ -131,6 +140,7 @@ impl Ask {
             depth,
             memory,
             round,
+            deadline,
         }
     }
 
@@ -163,6 +173,18 @@ impl Ask {
     #[must_use]
     pub fn round(&self) -> &Round {
         &self.round
+    }
+
+    /// How long there is to answer; nothing once it is too late. Whoever waits for longer is given up, and is a
+    /// reason to hold: better to fail with what is the matter.
+    #[must_use]
+    pub fn time_left(&self) -> Duration {
+        self.deadline.left()
+    }
+
+    /// When the answer must be there.
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.deadline
     }
 
     /// An objection, or none, from a witness of your own.

@@ -215,6 +215,49 @@ async fn no_slow_source_and_no_slow_memory_makes_an_ask_exceed_its_deadline() {
     );
 }
 
+/// Says how long there is to answer, and answers after a second.
+#[derive(Debug)]
+struct Hurried;
+
+#[async_trait]
+impl EvidenceSource for Hurried {
+    fn name(&self) -> &'static str {
+        "hurried"
+    }
+    async fn ask(&self, ask: &Ask) -> Result<Vec<Evidence>, Trouble> {
+        let left = ask.time_left();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(
+            ask.time_left() + Duration::from_secs(1),
+            left,
+            "time goes on"
+        );
+        Ok(vec![ask.objects_if(true, &format!("{left:?}"))])
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_knows_how_long_there_is() {
+    let world = World::new();
+    let guard = world.builder().source(Hurried).build().unwrap();
+    let sentence = held_for(
+        &guard.can_terminate(&runner("r-1")).await,
+        HoldCode::Objection,
+    );
+    assert!(
+        sentence.ends_with(": 9s"),
+        "one is kept for writing: {sentence}"
+    );
+    let decision = all(&guard, &["r-1"]).await.remove(0);
+    let sentence = held_for(&decision, HoldCode::Objection);
+    assert!(sentence.ends_with(": 30s"), "a read for many: {sentence}");
+
+    let by_itself = Ask::about(runner("r-1"), start());
+    assert_eq!(by_itself.time_left(), Duration::from_secs(30));
+    tokio::time::advance(Duration::from_secs(31)).await;
+    assert_eq!(by_itself.time_left(), Duration::ZERO);
+}
+
 /// A store that never answers.
 #[derive(Debug)]
 struct Hanging;

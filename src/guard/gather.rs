@@ -2,7 +2,6 @@
 
 use super::Guard;
 use crate::{
-    clock::Deadline,
     evidence::{Evidence, Signal, Witness},
     runner::Scope,
     source::{Ask, EvidenceSource, Reach, Trouble},
@@ -28,7 +27,6 @@ impl Guard {
     pub(super) async fn gather(
         &self,
         ask: &Ask,
-        deadline: Deadline,
         wanted: impl Fn(&dyn EvidenceSource) -> bool,
     ) -> Vec<Evidence> {
         let scope = &ask.runner().scope;
@@ -39,7 +37,7 @@ impl Guard {
             .collect();
         let mut evidence = Vec::new();
         for asked in asked {
-            evidence.extend(asked.answer(ask, deadline).await);
+            evidence.extend(asked.answer(ask).await);
         }
         evidence
     }
@@ -84,8 +82,8 @@ impl Asked {
         Ok(evidence)
     }
 
-    async fn answer(mut self, ask: &Ask, deadline: Deadline) -> Vec<Evidence> {
-        let what = match deadline.meet(&mut self.answer).await {
+    async fn answer(mut self, ask: &Ask) -> Vec<Evidence> {
+        let what = match ask.deadline().meet(&mut self.answer).await {
             Ok(Ok(Ok(evidence))) => match self.admit(evidence, &ask.runner().scope) {
                 Ok(evidence) => return evidence,
                 Err(why) => why.to_owned(),

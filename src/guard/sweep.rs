@@ -167,14 +167,12 @@ impl Guard {
     ) -> Decision {
         let at = self.now();
         let (memory, round) = (recalled.shared(), round.clone());
-        let ask = Ask::new(runner.clone(), at, Depth::Survey, memory, round);
+        let ask = Ask::new(runner.clone(), at, Depth::Survey, memory, round, reading);
         let cheap = |cost: Cost| cost == Cost::Cheap;
-        let mut evidence = self
-            .gather(&ask, reading, |source| cheap(source.cost()))
-            .await;
+        let mut evidence = self.gather(&ask, |source| cheap(source.cost())).await;
         let (so_far, _) = self.decide(&runner, &evidence, &recalled, None);
         if is_worth_a_scan(&so_far) {
-            let scans = self.gather(&ask, reading, |source| !cheap(source.cost()));
+            let scans = self.gather(&ask, |source| !cheap(source.cost()));
             evidence.extend(scans.await);
         }
         self.conclude(&runner, evidence, recalled, None, deadline)
