@@ -236,6 +236,17 @@ impl Guard {
         Coverage::of(&self.inner.sources, self.policy(), scope)
     }
 
+    /// GitHub minted us a registration token for this scope: so it is ours, and an empty listing of it may come to
+    /// be believed. Call it wherever your autoscaler starts a runner; it writes once.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be read or written. Nothing dangerous follows: call it again with the next
+    /// token.
+    pub async fn minted(&self, scope: &Scope) -> Result<(), StoreError> {
+        let key = self.inner.records.of_scope(scope, Kind::Fleet);
+        self.inner.records.update(&key, Roster::minted).await
+    }
+
     /// What shadow mode has counted in a scope, by this guard and by others on the same store.
     ///
     /// # Errors

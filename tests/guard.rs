@@ -15,6 +15,7 @@ use scale_in_guard::{
     Signal, Status, Verdict, Witness,
     clock::Clock,
     evidence::{Claim, Own},
+    fleet::Roster,
     guard::{GuardBuilder, Permits, Window},
     permit::Refused,
     policy::{Corroboration, PermitBudget},
@@ -532,6 +533,48 @@ async fn a_corrupt_record_says_so_and_starts_the_window_anew() {
     world.clock.advance(minutes(5));
     let decision = guard.can_terminate(&runner("r-1")).await;
     assert_eq!(decision.verdict(), Verdict::Terminate);
+}
+
+async fn a_minted_token_is_kept_in(store: impl Store + 'static) {
+    let store = Arc::new(store);
+    let guard = World::new().builder().store(store.clone()).build().unwrap();
+    let scope = SCOPE.parse().unwrap();
+    guard.minted(&scope).await.unwrap();
+    let api = "api.github.com";
+    let kept = store.scan(api, &scope, Kind::Fleet).await.unwrap();
+    let roster: Roster = serde_json::from_str(&kept[0].1.value).unwrap();
+    assert!(roster.scope_is_ours());
+    guard.minted(&scope).await.unwrap();
+    let again = store.scan(api, &scope, Kind::Fleet).await.unwrap();
+    assert_eq!(again[0].1.version, kept[0].1.version, "it is written once");
+    let other = "repo:acme/web".parse().unwrap();
+    assert!(
+        store
+            .scan(api, &other, Kind::Fleet)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_minted_token_tells_whose_scope_it_is() {
+    a_minted_token_is_kept_in(MemoryStore::new()).await;
+    #[cfg(feature = "sqlite")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("store.db");
+        a_minted_token_is_kept_in(scale_in_guard::stores::SqliteStore::open(file).unwrap()).await;
+    }
+    // A store that fails is the caller's to hear of, and it changes nothing but that.
+    let store = Arc::new(Failing::default());
+    let guard = World::new().builder().store(store.clone()).build().unwrap();
+    store.writes.store(1, Ordering::SeqCst);
+    let scope = SCOPE.parse().unwrap();
+    assert!(guard.minted(&scope).await.is_err());
+    guard.minted(&scope).await.unwrap();
+    store.conflicts.store(usize::MAX, Ordering::SeqCst);
+    guard.minted(&scope).await.unwrap();
 }
 
 #[tokio::test]

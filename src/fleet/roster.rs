@@ -55,6 +55,11 @@ impl Roster {
         self.baseline.scope_is_ours
     }
 
+    /// GitHub minted us a registration token for this scope: it is ours.
+    pub fn minted(&mut self) {
+        self.baseline.minted();
+    }
+
     /// A runner of ours was found registered in this scope, by its number: a listing that lacks it is to
     /// be doubted.
     pub fn found(&mut self, name: &RunnerName, lifetime: Lifetime) {
