@@ -1,0 +1,15 @@
+//! The fake GitHub: its truth, its view, and its faults.
+#![cfg(feature = "testing")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should say where"
+)]
+
+mod answers;
+mod faults;
+mod paging;
+mod truth;
+mod view;
+mod world;
