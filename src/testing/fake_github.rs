@@ -5,10 +5,17 @@
 //! view, lets an autoscaler loose on [`FakeGitHub::url`], and asks the truth whether a job was killed.
 
 mod answer;
+mod app;
+mod budget;
+mod credentials;
+mod etag;
 mod faults;
+mod gauge;
 mod history;
 mod json;
 mod paging;
+mod permissions;
+mod registration;
 mod requests;
 mod routes;
 mod seen;
@@ -17,6 +24,7 @@ mod truth;
 mod view;
 
 use crate::{clock::Clock, time::Instant};
+pub use app::{FakeApp, FakeInstallation};
 pub use faults::{Fault, FaultOn};
 pub use requests::Request;
 use std::{
@@ -26,7 +34,7 @@ use std::{
 };
 pub use truth::{JobId, Killed, NewRunner};
 
-/// The one token that is accepted: long enough to be found wherever it leaks.
+/// The token that is always accepted: long enough to be found wherever it leaks.
 const TOKEN: &str = "the-token-of-the-fake-github";
 
 /// A GitHub on loopback. Clones are the same GitHub; it ends when the last of them is dropped.
@@ -58,6 +66,7 @@ pub struct FakeGitHub {
 struct Shared {
     clock: Box<dyn Clock>,
     url: String,
+    gauge: Arc<gauge::Gauge>,
     world: Mutex<World>,
 }
 
@@ -68,7 +77,9 @@ struct World {
     view: view::View,
     faults: faults::Faults,
     latency: Duration,
-    budget: answer::Budget,
+    budgets: budget::Budgets,
+    registration_tokens: Vec<registration::Minted>,
+    apps: app::Apps,
     requests: Vec<Request>,
     answers: u64,
 }
@@ -89,6 +100,7 @@ impl FakeGitHub {
         let shared = Arc::new(Shared {
             clock: Box::new(clock),
             url: format!("http://{}", listener.local_addr()?),
+            gauge: Arc::default(),
             world: Mutex::default(),
         });
         let server = server::Server::start(listener, Arc::clone(&shared));
@@ -105,7 +117,7 @@ impl FakeGitHub {
         self.shared.url.clone()
     }
 
-    /// The one token that is accepted.
+    /// The token that is accepted always, and sees everything.
     #[must_use]
     pub fn token(&self) -> &str {
         TOKEN
@@ -114,12 +126,6 @@ impl FakeGitHub {
     /// How long every answer takes. It tells what was so when the request came in.
     pub fn latency(&self, latency: Duration) {
         self.shared.world().latency = latency;
-    }
-
-    /// How many requests it answers in an hour of its clock, 5000 unless told. Then it refuses with
-    /// 403, until the hour is over.
-    pub fn rate_limit(&self, limit: u64) {
-        self.shared.world().budget = answer::Budget::of(limit);
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut World, Instant) -> R) -> R {

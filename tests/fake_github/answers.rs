@@ -2,6 +2,7 @@
 
 use crate::world::*;
 use reqwest::{Client, Method};
+use scale_in_guard::testing::fake_github::Fault;
 use serde_json::json;
 use std::{collections::HashSet, time::Duration};
 use tokio::{io::AsyncReadExt, net::TcpStream, time};
@@ -153,4 +154,29 @@ async fn it_ends_with_its_last_handle() {
     TcpStream::connect(&address)
         .await
         .expect_err("nobody listens");
+}
+
+#[tokio::test]
+async fn the_gauge_shows_how_many_were_answered_at_once() {
+    let world = World::new().await;
+    world.register_many(1);
+    let github = &world.github;
+    assert_eq!(github.most_at_once(), 0);
+    for _ in 0..3 {
+        world.status(Method::GET, RUNNERS).await;
+    }
+    assert_eq!(github.most_at_once(), 1, "one after another");
+    github.fail("/runners/1", Fault::Hang, None);
+    let path = format!("{RUNNERS}/1");
+    let hung = futures::future::join_all((0..4).map(|_| world.ask(Method::GET, &path)));
+    let until_all_came = async {
+        while github.request_count() < 7 {
+            time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        _ = hung => panic!("they hang"),
+        () = until_all_came => {}
+    }
+    assert_eq!(github.most_at_once(), 4);
 }

@@ -101,3 +101,103 @@ async fn a_hung_request_is_never_answered_and_others_are() {
     hung.expect_err("no answer");
     assert_eq!(world.status(Method::GET, RUNNERS).await, 200);
 }
+
+#[tokio::test]
+async fn refusals_are_as_github_and_what_stands_before_it_word_them() {
+    let world = World::new().await;
+    world.register_many(1);
+    world.github.clock_off(minutes(3));
+    let reset = "1778724240"; // 02:00 by the clock of the test, three minutes on, and 60 seconds
+    let limit = "API rate limit exceeded for installation ID 1.";
+    let integration = "Resource not accessible by integration";
+    let json = "application/json; charset=utf-8";
+    for (fault, status, headers, said) in [
+        (
+            Fault::html(502),
+            502,
+            vec![("content-type", "text/html; charset=utf-8")],
+            "<!DOCTYPE html>",
+        ),
+        (
+            Fault::primary_limit(60),
+            403,
+            vec![
+                ("x-ratelimit-remaining", "0"),
+                ("x-ratelimit-reset", reset),
+                ("content-type", json),
+            ],
+            limit,
+        ),
+        (
+            Fault::too_many_requests(60),
+            429,
+            vec![("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", reset)],
+            limit,
+        ),
+        (
+            Fault::lacks_permission("administration=read"),
+            403,
+            vec![("x-accepted-github-permissions", "administration=read")],
+            integration,
+        ),
+    ] {
+        world.github.fail(FaultOn::any(), fault.clone(), Some(1));
+        let answer = world.ask(Method::GET, RUNNERS).await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), status, "{fault:?}");
+        for (name, value) in headers {
+            let all: Vec<_> = answer.headers().get_all(name).iter().collect();
+            assert_eq!(all, [value], "{fault:?}: {name}");
+        }
+        let body = answer.text().await.expect("a body");
+        assert!(body.contains(said), "{body}");
+    }
+    assert_eq!(world.github.primary_requests(), 0);
+}
+
+#[tokio::test]
+async fn a_window_of_faults_opens_and_closes_with_the_clock() {
+    let world = World::new().await;
+    world.register_many(1);
+    let at = |text: &str| text.parse().expect("an instant");
+    let (from, until) = (at("2026-05-14T02:02:00Z"), at("2026-05-14T02:04:00Z"));
+    let on = FaultOn::path("/runners");
+    world
+        .github
+        .fail_between(on, Fault::status(502), from, until);
+    let mut statuses = Vec::new();
+    for _ in 0..6 {
+        statuses.push(world.status(Method::GET, RUNNERS).await);
+        world.clock.advance(minutes(1));
+    }
+    assert_eq!(statuses, [200, 200, 502, 502, 200, 200]);
+}
+
+#[tokio::test]
+async fn a_body_drips() {
+    let world = World::new().await;
+    world.register_many(1);
+    let whole = world.ask(Method::GET, RUNNERS).await.expect("an answer");
+    let whole = whole.bytes().await.expect("a body");
+    let every = Duration::from_micros(10);
+    let drip = Fault::Drip { every };
+    world.github.fail(FaultOn::any(), drip, Some(1));
+    let mut dripping = world.ask(Method::GET, RUNNERS).await.expect("headers");
+    assert_eq!(dripping.status().as_u16(), 200);
+    assert_eq!(dripping.content_length(), Some(whole.len() as u64));
+    let first = dripping.chunk().await.expect("some").expect("a byte");
+    assert!(first.len() < whole.len());
+    let mut all = first.to_vec();
+    while let Some(more) = dripping.chunk().await.expect("more") {
+        all.extend_from_slice(&more);
+    }
+    assert_eq!(all, whole);
+
+    let drip = Fault::Drip {
+        every: Duration::from_secs(3600),
+    };
+    world.github.fail(FaultOn::any(), drip, Some(1));
+    let never = world.ask(Method::GET, RUNNERS).await.expect("headers");
+    assert_eq!(world.status(Method::GET, RUNNERS).await, 200);
+    assert_eq!(world.github.most_at_once(), 2, "it is still being answered");
+    drop(never);
+}

@@ -8,8 +8,14 @@
 )]
 
 mod answers;
+mod apps;
+mod etags;
 mod faults;
 mod paging;
+mod permissions;
+mod registration;
+#[path = "../contract/schema.rs"]
+mod schema;
 mod truth;
 mod view;
 mod world;

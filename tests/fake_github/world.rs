@@ -41,12 +41,30 @@ impl World {
         request.bearer_auth(self.github.token()).send().await
     }
 
+    /// Asks with this token and this body, if any.
+    pub(crate) async fn post(
+        &self,
+        target: &str,
+        token: &str,
+        body: Option<&str>,
+    ) -> (u16, HeaderMap, Value) {
+        let url = format!("{}{target}", self.github.url());
+        let request = self.client.post(url).bearer_auth(token);
+        let request = match body {
+            Some(body) => request.body(body.to_owned()),
+            None => request,
+        };
+        taken_apart(request.send().await.expect("an answer")).await
+    }
+
+    pub(crate) async fn get_with(&self, target: &str, token: &str) -> (u16, HeaderMap, Value) {
+        let url = format!("{}{target}", self.github.url());
+        let request = self.client.get(url).bearer_auth(token);
+        taken_apart(request.send().await.expect("an answer")).await
+    }
+
     pub(crate) async fn get(&self, target: &str) -> (u16, HeaderMap, Value) {
-        let answer = self.ask(Method::GET, target).await.expect("an answer");
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let body = answer.text().await.expect("a body");
-        let body = serde_json::from_str(&body).expect("JSON");
-        (status, headers, body)
+        taken_apart(self.ask(Method::GET, target).await.expect("an answer")).await
     }
 
     pub(crate) async fn rows(&self, target: &str, key: &str) -> Vec<Value> {
@@ -83,6 +101,13 @@ impl World {
             self.github.register(&self.acme, &format!("r-{number}"));
         }
     }
+}
+
+async fn taken_apart(answer: Response) -> (u16, HeaderMap, Value) {
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    let body = answer.text().await.expect("a body");
+    let body = serde_json::from_str(&body).expect("JSON");
+    (status, headers, body)
 }
 
 pub(crate) fn minutes(count: i64) -> TimeDelta {

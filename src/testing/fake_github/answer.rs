@@ -1,8 +1,7 @@
 //! Answers, and the headers that all of them bear.
 
-use super::{World, routes::Asked};
-use crate::time::{Instant, after, age};
-use chrono::TimeDelta;
+use super::{World, credentials::Who, permissions::accepted, routes::Asked};
+use crate::time::{Instant, after};
 use serde_json::{Value, json};
 
 /// The versions of the API that are answered.
@@ -65,7 +64,7 @@ impl Answer {
     }
 
     /// The same answer with this header, unless it has one of that name.
-    fn with_default(self, name: &str, value: String) -> Self {
+    pub(super) fn with_default(self, name: &str, value: String) -> Self {
         let mut names = self.headers.iter().map(|(known, _)| known);
         if names.any(|known| known.eq_ignore_ascii_case(name)) {
             return self;
@@ -82,81 +81,17 @@ pub(super) fn version(asked: Option<&str>) -> Option<&'static str> {
     }
 }
 
-/// How many requests are left of the hour.
-#[derive(Debug)]
-pub(super) struct Budget {
-    limit: u64,
-    used: u64,
-    resets_at: Option<Instant>,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self::of(5000)
-    }
-}
-
-impl Budget {
-    /// So many an hour.
-    pub(super) fn of(limit: u64) -> Self {
-        Self {
-            limit,
-            used: 0,
-            resets_at: None,
-        }
-    }
-
-    /// Opens a new hour if the last one is over.
-    pub(super) fn renew(&mut self, now: Instant) {
-        if self
-            .resets_at
-            .is_none_or(|at| age(now, at) >= TimeDelta::zero())
-        {
-            self.used = 0;
-            self.resets_at = Some(after(now, TimeDelta::hours(1)));
-        }
-    }
-
-    /// Takes one request out; `false` where none is left.
-    pub(super) fn spend(&mut self) -> bool {
-        let is_left = self.used < self.limit;
-        self.used += u64::from(is_left);
-        is_left
-    }
-
-    fn reset(&self) -> i64 {
-        self.resets_at.map_or(0, |at| at.timestamp())
-    }
-
-    /// What `GET /rate_limit` shows.
-    pub(super) fn shown(&self) -> Value {
-        let core = json!({
-            "limit": self.limit,
-            "used": self.used,
-            "remaining": self.limit.saturating_sub(self.used),
-            "reset": self.reset(),
-        });
-        let search = json!({ "limit": 30, "used": 0, "remaining": 30, "reset": self.reset() });
-        json!({ "resources": { "core": core, "search": search }, "rate": core })
-    }
-
-    fn put_on(&self, answer: Answer) -> Answer {
-        let left = self.limit.saturating_sub(self.used);
-        answer
-            .with_default("X-RateLimit-Limit", self.limit.to_string())
-            .with_default("X-RateLimit-Remaining", left.to_string())
-            .with_default("X-RateLimit-Used", self.used.to_string())
-            .with_default("X-RateLimit-Reset", self.reset().to_string())
-            .with_default("X-RateLimit-Resource", "core".into())
-    }
-}
-
 impl World {
+    /// The instant that GitHub's own clock shows at this one.
+    pub(super) fn githubs_clock(&self, now: Instant) -> Instant {
+        after(now, self.view.skew)
+    }
+
     /// The answer with the headers that all of them bear.
     pub(super) fn headed(&mut self, answer: Answer, asked: &Asked<'_>) -> Answer {
         self.answers += 1;
         let (now, version) = (asked.now, version(asked.request.api_version.as_deref()));
-        let date = after(now, self.view.skew).format("%a, %d %b %Y %H:%M:%S GMT");
+        let date = self.githubs_clock(now).format("%a, %d %b %Y %H:%M:%S GMT");
         let request_id = format!("FA4E:{:06X}:{:X}", self.answers, now.timestamp());
         let answer = answer
             .with_default("Date", date.to_string())
@@ -167,6 +102,11 @@ impl World {
             Some(version) => answer.with_default("X-GitHub-Api-Version-Selected", version.into()),
             None => answer,
         };
-        self.budget.put_on(answer)
+        let answer = match accepted(&asked.request.method, &asked.request.path) {
+            Some(accepted) => answer.with_default("X-Accepted-GitHub-Permissions", accepted),
+            None => answer,
+        };
+        let budget = self.budgets.of(asked.who.unwrap_or(Who::Token), now);
+        budget.put_on(answer, self.view.skew)
     }
 }

@@ -1,6 +1,8 @@
 //! Answers that are none.
 
 use super::FakeGitHub;
+use crate::time::Instant;
+use std::{ops::Range, time::Duration};
 
 /// What goes wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,19 @@ pub enum Fault {
     /// The request is carried out; its answer is 200 with the first half of its body, as though that
     /// were all.
     Malformed,
+    /// The request is carried out; the headers of its answer come at once, then its body, byte by
+    /// byte.
+    Drip {
+        /// The pause before each byte.
+        every: Duration,
+    },
+    /// It is refused because the hour's requests are used up, and not carried out.
+    PrimaryLimit {
+        /// The status code: 403, or 429.
+        code: u16,
+        /// In how many seconds the limit resets, by GitHub's clock when it answers.
+        reset_in_seconds: i64,
+    },
     /// It is never answered.
     Hang,
 }
@@ -44,6 +59,46 @@ impl Fault {
             code,
             body: format!(r#"{{"message":"Fault {code}","status":"{code}"}}"#),
             headers: Vec::new(),
+        }
+    }
+
+    /// A status code with a page for people, as a proxy or GitHub's own front gives it.
+    #[must_use]
+    pub fn html(code: u16) -> Self {
+        Self::Status {
+            code,
+            body: format!(
+                "<!DOCTYPE html>\n<html><head><title>{code}</title></head><body><h1>Unicorn!</h1></body></html>\n"
+            ),
+            headers: vec![("Content-Type".into(), "text/html; charset=utf-8".into())],
+        }
+    }
+
+    /// A primary rate limit that is used up, refused with 403, and resets in so many seconds.
+    #[must_use]
+    pub fn primary_limit(reset_in_seconds: i64) -> Self {
+        Self::PrimaryLimit {
+            code: 403,
+            reset_in_seconds,
+        }
+    }
+
+    /// The same, refused with 429.
+    #[must_use]
+    pub fn too_many_requests(reset_in_seconds: i64) -> Self {
+        Self::PrimaryLimit {
+            code: 429,
+            reset_in_seconds,
+        }
+    }
+
+    /// A refusal because the token lacks a permission, such as `administration=read`.
+    #[must_use]
+    pub fn lacks_permission(accepted: &str) -> Self {
+        Self::Status {
+            code: 403,
+            body: r#"{"message":"Resource not accessible by integration","documentation_url":"https://docs.github.com/rest","status":"403"}"#.into(),
+            headers: vec![("X-Accepted-GitHub-Permissions".into(), accepted.into())],
         }
     }
 
@@ -117,15 +172,26 @@ struct Rule {
     on: FaultOn,
     fault: Fault,
     left: Option<u32>,
+    window: Option<Range<Instant>>,
+}
+
+impl Rule {
+    fn hits(&self, method: &str, target: &str, now: Instant) -> bool {
+        let is_now = self
+            .window
+            .as_ref()
+            .is_none_or(|window| window.contains(&now));
+        is_now && self.on.hits(method, target)
+    }
 }
 
 impl Faults {
     /// What goes wrong with this request: the first fault that hits it.
-    pub(super) fn hit(&mut self, method: &str, target: &str) -> Option<Fault> {
+    pub(super) fn hit(&mut self, method: &str, target: &str, now: Instant) -> Option<Fault> {
         let hits = self
             .0
             .iter_mut()
-            .filter(|rule| rule.on.hits(method, target));
+            .filter(|rule| rule.hits(method, target, now));
         for rule in hits {
             if rule.on.skipped > 0 {
                 rule.on.skipped -= 1;
@@ -147,8 +213,32 @@ impl FakeGitHub {
     /// Lets requests fail, so many times or always. Of several faults that hit a request, the one that
     /// was set first counts.
     pub fn fail(&self, on: impl Into<FaultOn>, fault: Fault, times: Option<u32>) {
-        let (on, left) = (on.into(), times);
-        self.change(|world, _| world.faults.0.push(Rule { on, fault, left }));
+        self.add_rule(Rule {
+            on: on.into(),
+            fault,
+            left: times,
+            window: None,
+        });
+    }
+
+    /// Lets requests fail while the clock of the fake is in this window; at its end they do no more.
+    pub fn fail_between(
+        &self,
+        on: impl Into<FaultOn>,
+        fault: Fault,
+        from: Instant,
+        until: Instant,
+    ) {
+        self.add_rule(Rule {
+            on: on.into(),
+            fault,
+            left: None,
+            window: Some(from..until),
+        });
+    }
+
+    fn add_rule(&self, rule: Rule) {
+        self.change(|world, _| world.faults.0.push(rule));
     }
 
     /// Lets nothing fail any more.

@@ -1,5 +1,6 @@
 //! Rows as GitHub writes them.
 
+mod app;
 mod repository;
 
 use super::{
@@ -8,6 +9,7 @@ use super::{
     view::View,
 };
 use crate::time::{At, Instant};
+pub(super) use app::{app, installation, permissions};
 use repository::repository;
 use serde_json::{Map, Value, json};
 
@@ -33,8 +35,8 @@ pub(super) fn runner(seen: Seen<'_>, known: &Registered) -> Value {
         "status": runner.status,
         "busy": seen.is_busy(known),
         "ephemeral": runner.ephemeral,
-        "runner_group_id": 1,
-        "version": "2.336.0",
+        "runner_group_id": known.group,
+        "version": runner.version,
         "labels": labels,
     });
     let row = if seen.view.is_strange {
@@ -93,18 +95,33 @@ pub(super) fn job(base: &str, repository: &str, shown: &SeenJob<'_>, view: &View
     overlaid(row, view.job_fields.get(&job.id))
 }
 
+/// The steps that are over, and the one that the job is in, or was in when it ended.
 fn steps(state: &State) -> Vec<Value> {
-    let step = |started_at| {
+    let Some(started_at) = state.started_at else {
+        return Vec::new();
+    };
+    let begun = [started_at].into_iter().chain(state.steps.iter().copied());
+    let ended = state.steps.iter().copied().map(Some);
+    let step = |(number, (begun, ended)): (usize, (Instant, Option<Instant>))| {
+        let name = match number {
+            0 => "Set up job".into(),
+            number => format!("Step {number}"),
+        };
+        let (status, conclusion) = match ended {
+            Some(_) => ("completed", Some("success")),
+            None => (&*state.status, state.conclusion.as_deref()),
+        };
         json!({
-            "name": "Set up job",
-            "number": 1,
-            "status": &*state.status,
-            "conclusion": state.conclusion.as_deref(),
-            "started_at": stamp(started_at),
-            "completed_at": state.completed_at.map(stamp),
+            "name": name,
+            "number": number + 1,
+            "status": status,
+            "conclusion": conclusion,
+            "started_at": stamp(begun),
+            "completed_at": ended.or(state.completed_at).map(stamp),
         })
     };
-    state.started_at.map(step).into_iter().collect()
+    let steps = begun.zip(ended.chain([None]));
+    steps.enumerate().map(step).collect()
 }
 
 /// A run of the repository of this number.

@@ -3,9 +3,10 @@
 use super::{
     World, answer,
     answer::Answer,
+    credentials::Who,
     json,
     paging::Page,
-    requests::Request,
+    requests::{Request, Sent},
     seen::{SeenJob, SeenRun},
     truth::JobId,
 };
@@ -28,8 +29,13 @@ const SEARCHES: [&str; 7] = [
 const SEARCH_ROWS: usize = 1000;
 
 /// What a path leads to.
-enum Route {
+pub(super) enum Route {
     RateLimit,
+    App,
+    Installation { account: String, of: Option<String> },
+    AccessTokens(u64),
+    RegistrationToken(Scope),
+    JitConfig(Scope),
     Runners(Scope),
     Runner(Scope, RunnerId),
     Runs(Repository),
@@ -37,12 +43,41 @@ enum Route {
     Job(Repository, JobId),
 }
 
+impl Route {
+    /// Whether it takes a JWT, and nothing else.
+    pub(super) fn is_for_apps(&self) -> bool {
+        matches!(
+            self,
+            Self::App | Self::Installation { .. } | Self::AccessTokens(_)
+        )
+    }
+
+    /// The scope that it is in; `None` where it is in none.
+    pub(super) fn scope(&self) -> Option<&Scope> {
+        match self {
+            Self::RateLimit | Self::App | Self::Installation { .. } | Self::AccessTokens(_) => None,
+            Self::RegistrationToken(scope)
+            | Self::JitConfig(scope)
+            | Self::Runners(scope)
+            | Self::Runner(scope, _)
+            | Self::Runs(Repository(scope, _))
+            | Self::Jobs(Repository(scope, _), _)
+            | Self::Job(Repository(scope, _), _) => Some(scope),
+        }
+    }
+}
+
 /// A repository: its scope, and its name as `owner/name`.
-struct Repository(Scope, String);
+pub(super) struct Repository(Scope, String);
 
 /// One request, and what is needed to answer it.
 pub(super) struct Asked<'a> {
     pub(super) request: &'a Request,
+    pub(super) sent: &'a Sent,
+    /// Who asks, or why that is not accepted.
+    pub(super) who: Result<Who, &'static str>,
+    /// The token or the JWT that it brought.
+    pub(super) token: Option<&'a str>,
     /// The base of the API as the client wrote it.
     pub(super) base: &'a str,
     pub(super) now: Instant,
@@ -51,42 +86,70 @@ pub(super) struct Asked<'a> {
 impl World {
     /// Carries a request out.
     pub(super) fn answer(&mut self, asked: &Asked<'_>) -> Answer {
-        self.refusal(asked).unwrap_or_else(|| self.carry_out(asked))
+        let who = match self.admitted(asked) {
+            Ok(who) => who,
+            Err(refusal) => return refusal,
+        };
+        let answer = self.carry_out(who, asked).or_unchanged(asked);
+        if answer.code == 304 && !self.is_free(asked.request) {
+            self.budgets.give_back(who, asked.now);
+        }
+        answer
     }
 
-    /// Why it is not carried out, if so.
-    fn refusal(&mut self, asked: &Asked<'_>) -> Option<Answer> {
+    /// Whose request is carried out, or why it is not.
+    fn admitted(&mut self, asked: &Asked<'_>) -> Result<Who, Answer> {
         let request = asked.request;
         if request.user_agent.is_none() {
             let why = "Request forbidden by administrative rules. Please make sure your request has a User-Agent header.";
-            return Some(Answer::refusal(403, why));
+            return Err(Answer::refusal(403, why));
         }
-        if !request.authorized {
-            return Some(Answer::refusal(401, "Bad credentials"));
+        if *asked.sent == Sent::TooLong {
+            return Err(Answer::refusal(413, "Payload too large"));
         }
+        let who = asked.who.map_err(|why| Answer::refusal(401, why))?;
         if answer::version(request.api_version.as_deref()).is_none() {
             let why = "The API version of the request is not supported.";
-            return Some(Answer::refusal(410, why));
+            return Err(Answer::refusal(410, why));
         }
-        let is_free = matches!(self.route(request), Some(Route::RateLimit));
-        if !is_free && !self.budget.spend() {
-            return Some(Answer::refusal(403, "API rate limit exceeded for user."));
+        if !self.is_free(request) && !self.budgets.spend(who, asked.now) {
+            return Err(Answer::refusal(403, "API rate limit exceeded for user."));
         }
-        None
+        Ok(who)
     }
 
-    fn route(&self, request: &Request) -> Option<Route> {
-        let segments: Vec<String> = request.path.split('/').skip(1).map(decoded).collect();
+    /// Whether it is not counted against the primary rate limit.
+    fn is_free(&self, request: &Request) -> bool {
+        matches!(self.route(request), Some(Route::RateLimit))
+    }
+
+    /// What the path of a request leads to.
+    pub(super) fn route(&self, request: &Request) -> Option<Route> {
+        let segments = segments(&request.path);
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let segments = match segments.as_slice() {
-            ["api", "v3", rest @ ..] => rest,
-            all => all,
-        };
-        if let ["rate_limit"] = segments {
-            return Some(Route::RateLimit);
+        match segments.as_slice() {
+            ["rate_limit"] => Some(Route::RateLimit),
+            ["app"] => Some(Route::App),
+            ["app", "installations", id, "access_tokens"] => {
+                Some(Route::AccessTokens(id.parse().ok()?))
+            }
+            ["orgs" | "users" | "enterprises", account, "installation"] => {
+                let account = (*account).into();
+                Some(Route::Installation { account, of: None })
+            }
+            ["repos", owner, name, "installation"] => Some(Route::Installation {
+                account: (*owner).into(),
+                of: Some(format!("repo:{owner}/{name}")),
+            }),
+            segments => self.route_in_scope(segments),
         }
+    }
+
+    fn route_in_scope(&self, segments: &[&str]) -> Option<Route> {
         let (scope, rest) = self.place(segments)?;
         match rest {
+            ["actions", "runners", "registration-token"] => Some(Route::RegistrationToken(scope)),
+            ["actions", "runners", "generate-jitconfig"] => Some(Route::JitConfig(scope)),
             ["actions", "runners"] => Some(Route::Runners(scope)),
             ["actions", "runners", id] => Some(Route::Runner(scope, RunnerId(id.parse().ok()?))),
             ["actions", "runs"] => Some(Route::Runs(Repository::of(scope)?)),
@@ -118,9 +181,23 @@ impl World {
         Some((place?.clone(), rest))
     }
 
-    fn carry_out(&mut self, asked: &Asked<'_>) -> Answer {
-        let answer = match (asked.request.method.as_str(), self.route(asked.request)) {
-            ("GET", Some(Route::RateLimit)) => Some(Answer::json(200, &self.budget.shown())),
+    fn carry_out(&mut self, who: Who, asked: &Asked<'_>) -> Answer {
+        let route = self.route(asked.request);
+        let route = route.filter(|route| self.sees(who, route));
+        let answer = match (asked.request.method.as_str(), route) {
+            ("GET", Some(Route::RateLimit)) => {
+                let budget = self.budgets.of(who, asked.now);
+                Some(Answer::json(200, &budget.shown(self.view.skew)))
+            }
+            ("POST", Some(Route::RegistrationToken(scope))) => {
+                Some(self.mint_registration_token(&scope, asked.now))
+            }
+            ("POST", Some(Route::JitConfig(scope))) => {
+                Some(self.generate_jit_config(&scope, asked))
+            }
+            (method, Some(route)) if route.is_for_apps() => {
+                self.carry_out_for_app(method, who, &route, asked)
+            }
             ("GET", Some(Route::Runners(scope))) => Some(self.runners(&scope, asked)),
             ("GET", Some(Route::Runner(scope, id))) => self.runner(&scope, id, asked),
             ("DELETE", Some(Route::Runner(scope, id))) => self.delete_runner(&scope, id, asked),
@@ -289,6 +366,12 @@ impl Repository {
             _ => None,
         }
     }
+}
+
+/// The segments of a path, without what an Enterprise Server puts before them.
+pub(super) fn segments(path: &str) -> Vec<String> {
+    let path = path.strip_prefix("/api/v3").unwrap_or(path);
+    path.split('/').skip(1).map(decoded).collect()
 }
 
 /// A segment of a path, its escapes resolved.

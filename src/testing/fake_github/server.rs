@@ -1,6 +1,16 @@
 //! The server: connections, and how an answer goes out or does not.
 
-use super::{Shared, World, answer::Answer, faults::Fault, requests::Request, routes::Asked};
+use super::{
+    Shared, World,
+    answer::Answer,
+    credentials,
+    faults::Fault,
+    gauge::Answering,
+    requests::{Request, Sent},
+    routes::Asked,
+};
+use crate::time::after;
+use chrono::TimeDelta;
 use futures::{StreamExt, stream};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
@@ -16,6 +26,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::{JoinHandle, JoinSet},
 };
+
+/// The longest body that is kept of a request.
+const LONGEST: usize = 1 << 20;
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -59,7 +72,11 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let shared = Arc::clone(&shared);
-        async move { respond(&shared, request.into_parts().0).await }
+        async move {
+            let (head, body) = request.into_parts();
+            let sent = read(body).await?;
+            respond(&shared, &head, &sent).await
+        }
     });
     let mut http = http1::Builder::new();
     let connection = http.auto_date_header(false);
@@ -73,19 +90,40 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 enum Outcome {
     Whole(Answer),
     HalfABody(Answer),
+    Dripping(Answer, Duration),
     Nothing,
     Never,
 }
 
+/// Reads the body of a request to its end, for a client that still writes may not read the answer.
+async fn read(mut body: Incoming) -> io::Result<Sent> {
+    let (mut bytes, mut is_too_long) = (Vec::new(), false);
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(io::Error::other)?.into_data() {
+            is_too_long |= bytes.len() + data.len() > LONGEST;
+            if !is_too_long {
+                bytes.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(if is_too_long {
+        Sent::TooLong
+    } else {
+        Sent::read(&bytes)
+    })
+}
+
 /// Answers one request. An error closes the connection without an answer.
-async fn respond(shared: &Shared, head: Parts) -> io::Result<Response<Body>> {
-    let (outcome, latency) = receive(shared, &head);
+async fn respond(shared: &Shared, head: &Parts, sent: &Sent) -> io::Result<Response<Body>> {
+    let answering = Answering::begin(&shared.gauge);
+    let (outcome, latency) = receive(shared, head, sent);
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
     match outcome {
         Outcome::Whole(answer) => whole(answer),
         Outcome::HalfABody(answer) => half_a_body(answer),
+        Outcome::Dripping(answer, every) => dripping(answer, every, answering),
         Outcome::Nothing => Err(cut()),
         Outcome::Never => future::pending().await,
     }
@@ -96,9 +134,10 @@ fn cut() -> io::Error {
 }
 
 /// Takes a request in and makes its answer, all at one instant.
-fn receive(shared: &Shared, head: &Parts) -> (Outcome, Duration) {
+fn receive(shared: &Shared, head: &Parts, sent: &Sent) -> (Outcome, Duration) {
     let now = shared.clock.now();
-    let request = Request::read(head);
+    let mut request = Request::read(head, sent, now);
+    let token = credentials::given(&head.headers);
     let target = head
         .uri
         .path_and_query()
@@ -109,11 +148,15 @@ fn receive(shared: &Shared, head: &Parts) -> (Outcome, Duration) {
         shared.url.clone()
     };
     let mut world = shared.world();
+    let who = world.identify(token, &request, now);
+    request.authorized = who.is_ok();
     world.requests.push(request.clone());
-    world.budget.renew(now);
-    let fault = world.faults.hit(&request.method, target);
+    let fault = world.faults.hit(&request.method, target, now);
     let asked = Asked {
         request: &request,
+        sent,
+        who,
+        token,
         base: &base,
         now,
     };
@@ -156,6 +199,21 @@ impl World {
                     body,
                     ..answer
                 })
+            }
+            Some(Fault::Drip { every }) => Outcome::Dripping(self.carried_out(asked), every),
+            Some(Fault::PrimaryLimit {
+                code,
+                reset_in_seconds,
+            }) => {
+                let span = TimeDelta::try_seconds(reset_in_seconds).unwrap_or_default();
+                let reset = after(self.githubs_clock(asked.now), span).timestamp();
+                let why = "API rate limit exceeded for installation ID 1.";
+                let answer = Answer::refusal(code, why)
+                    .with("X-RateLimit-Limit", "5000")
+                    .with("X-RateLimit-Remaining", "0")
+                    .with("X-RateLimit-Used", "5000")
+                    .with("X-RateLimit-Reset", reset.to_string());
+                Outcome::Whole(self.headed(answer, asked))
             }
             Some(Fault::Hang) => Outcome::Never,
         }
@@ -200,5 +258,21 @@ fn half_a_body(answer: Answer) -> io::Result<Response<Body>> {
         Err(cut())
     });
     let body = StreamBody::new(sent.chain(broken_off));
+    response.body(body.boxed_unsync()).map_err(io::Error::other)
+}
+
+/// Sends the headers, and then the body byte by byte. It is being answered until the last of them.
+fn dripping(answer: Answer, every: Duration, answering: Answering) -> io::Result<Response<Body>> {
+    let length = answer.body.len();
+    let response = head(&answer).header("Content-Length", length);
+    let start = (answer.body.into_iter(), Some(answering));
+    let drops = stream::unfold(start, move |(mut bytes, answering)| async move {
+        let byte = bytes.next()?;
+        tokio::time::sleep(every).await;
+        let drop = Ok(Frame::data(Bytes::from(vec![byte])));
+        let answering = answering.filter(|_| bytes.len() > 0);
+        Some((drop, (bytes, answering)))
+    });
+    let body = StreamBody::new(drops);
     response.body(body.boxed_unsync()).map_err(io::Error::other)
 }

@@ -9,6 +9,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// Job numbers begin beyond 32 bits, as GitHub's have long done.
 const FIRST_JOB: u64 = 60_000_000_000;
+/// What a runner says it is.
+const VERSION: &str = "2.336.0";
 /// Run numbers too.
 const FIRST_RUN: u64 = 20_000_000_000;
 
@@ -33,6 +35,8 @@ pub struct NewRunner {
     pub ephemeral: bool,
     /// Its status: "online", "offline", or what GitHub may come to say.
     pub status: String,
+    /// The version of its program; `None` until it has connected for the first time.
+    pub version: Option<String>,
 }
 
 impl NewRunner {
@@ -44,6 +48,17 @@ impl NewRunner {
             labels: ["self-hosted", "Linux", "X64"].map(String::from).into(),
             ephemeral: false,
             status: "online".into(),
+            version: Some(VERSION.into()),
+        }
+    }
+
+    /// The same runner, registered but not started yet: it is offline and has no version.
+    #[must_use]
+    pub fn never_connected(self) -> Self {
+        Self {
+            status: "offline".into(),
+            version: None,
+            ..self
         }
     }
 }
@@ -72,6 +87,7 @@ pub(super) struct Registered {
     pub(super) id: RunnerId,
     pub(super) scope: Scope,
     pub(super) runner: NewRunner,
+    pub(super) group: u64,
     pub(super) busy: History<bool>,
 }
 
@@ -104,6 +120,8 @@ pub(super) struct State {
     pub(super) seat: Option<Seat>,
     pub(super) started_at: Option<Instant>,
     pub(super) completed_at: Option<Instant>,
+    /// When each of its steps that are over ended.
+    pub(super) steps: Vec<Instant>,
     pub(super) since: Instant,
 }
 
@@ -129,6 +147,7 @@ impl State {
             seat: None,
             started_at: None,
             completed_at: None,
+            steps: Vec::new(),
             since: now,
         }
     }
@@ -139,6 +158,15 @@ impl State {
             seat: Some(seat),
             started_at: Some(now),
             ..Self::waits("", now)
+        }
+    }
+
+    fn one_step_further(&self, now: Instant) -> Self {
+        let steps = self.steps.iter().copied().chain([now]).collect();
+        Self {
+            steps,
+            since: now,
+            ..self.clone()
         }
     }
 
@@ -208,7 +236,8 @@ impl Truth {
         RunnerId(self.runners_so_far)
     }
 
-    fn register(&mut self, scope: &Scope, runner: NewRunner, now: Instant) -> RunnerId {
+    /// Registers a runner, in place of another of its name.
+    pub(super) fn register(&mut self, scope: &Scope, runner: NewRunner, now: Instant) -> RunnerId {
         self.know(scope);
         self.deregister(scope, &runner.name);
         let id = self.next_runner();
@@ -216,6 +245,7 @@ impl Truth {
             id,
             scope: scope.clone(),
             runner,
+            group: 1,
             busy: History::since(now, false),
         });
         id
@@ -235,6 +265,20 @@ impl Truth {
     fn registered(&mut self, scope: &Scope, name: &str) -> Option<&mut Registered> {
         let mut known = self.registrations.iter_mut();
         known.find(|known| known.scope == *scope && known.runner.name == name)
+    }
+
+    /// Puts a runner into the group of this number.
+    pub(super) fn set_group(&mut self, id: RunnerId, group: u64) {
+        let mut known = self.registrations.iter_mut();
+        if let Some(known) = known.find(|known| known.id == id) {
+            known.group = group;
+        }
+    }
+
+    /// Whether a runner of this name is registered.
+    pub(super) fn is_taken(&self, scope: &Scope, name: &str) -> bool {
+        let mut known = self.registrations.iter();
+        known.any(|known| known.scope == *scope && known.runner.name.eq_ignore_ascii_case(name))
     }
 
     fn is_occupied(&self, scope: &Scope, name: &str) -> bool {
@@ -344,6 +388,16 @@ impl Truth {
         }
     }
 
+    /// Ends the step that a running job is in; the next one begins.
+    fn progress(&mut self, job: JobId, now: Instant) {
+        let open = self.jobs.get(&job).filter(|job| !job.is_over());
+        let state = open.and_then(|job| job.states.latest());
+        if let Some(state) = state.filter(|state| state.started_at.is_some()) {
+            let further = state.one_step_further(now);
+            self.set_state(job, further, now);
+        }
+    }
+
     /// Ends an open job.
     fn end(&mut self, job: JobId, conclusion: &str, now: Instant) {
         let open = self.jobs.get(&job).filter(|job| !job.is_over());
@@ -406,6 +460,16 @@ impl FakeGitHub {
         });
     }
 
+    /// Lets a runner connect: it is online, and has a version from then on.
+    pub fn connect(&self, scope: &Scope, name: &str) {
+        self.change(|world, _| {
+            if let Some(known) = world.truth.registered(scope, name) {
+                known.runner.status = "online".into();
+                known.runner.version.get_or_insert_with(|| VERSION.into());
+            }
+        });
+    }
+
     /// Makes a scope known that nothing else mentions. All others are unknown here: 404.
     pub fn add_scope(&self, scope: &Scope) {
         self.change(|world, _| world.truth.know(scope));
@@ -462,6 +526,11 @@ impl FakeGitHub {
     /// Lets an open job wait, without a runner: "queued", "waiting", "requested" or "pending".
     pub fn set_waiting(&self, job: JobId, status: &str) {
         self.change(|world, now| world.truth.wait(job, status, now));
+    }
+
+    /// Lets a running job finish the step that it is in and begin another.
+    pub fn progress(&self, job: JobId) {
+        self.change(|world, now| world.truth.progress(job, now));
     }
 
     /// Ends a job with success; its run is over with the last of its jobs. A runner that is ephemeral

@@ -86,7 +86,8 @@ pub(super) fn repository(base: &str, full_name: &str, number: u64) -> Value {
     with(row, links(&url, &REPOSITORY_LINKS))
 }
 
-fn user(base: &str, login: &str) -> Value {
+/// An account.
+pub(super) fn user(base: &str, login: &str) -> Value {
     let url = format!("{base}/users/{login}");
     let row = json!({
         "id": 1,
