@@ -8,6 +8,7 @@ mod answer;
 mod app;
 mod budget;
 mod credentials;
+mod endpoints;
 mod etag;
 mod faults;
 mod gauge;

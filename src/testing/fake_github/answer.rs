@@ -1,6 +1,6 @@
 //! Answers, and the headers that all of them bear.
 
-use super::{World, credentials::Who, permissions::accepted, routes::Asked};
+use super::{World, credentials::Who, endpoints::Asked, permissions::accepted};
 use crate::time::{Instant, after};
 use serde_json::{Value, json};
 

@@ -3,12 +3,8 @@
 mod jwt;
 
 use super::{
-    FakeGitHub, World,
-    answer::Answer,
-    credentials::Who,
-    json,
-    requests::Sent,
-    routes::{Asked, Route},
+    FakeGitHub, World, answer::Answer, credentials::Who, endpoints::Asked, json, requests::Sent,
+    routes::Route,
 };
 use crate::time::{At, Instant, after, age};
 use chrono::TimeDelta;

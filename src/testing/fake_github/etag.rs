@@ -1,6 +1,6 @@
 //! Answers that have not changed since they were last given.
 
-use super::{answer::Answer, routes::Asked};
+use super::{answer::Answer, endpoints::Asked};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 impl Answer {

@@ -1,7 +1,7 @@
 //! How runners come to register: with a token, or just in time.
 
 use super::{
-    FakeGitHub, World, answer::Answer, json, requests::Sent, routes::Asked, truth::NewRunner,
+    FakeGitHub, World, answer::Answer, endpoints::Asked, json, requests::Sent, truth::NewRunner,
 };
 use crate::{
     runner::{RunnerId, Scope},

@@ -4,10 +4,10 @@ use super::{
     Shared, World,
     answer::Answer,
     credentials,
+    endpoints::Asked,
     faults::Fault,
     gauge::Answering,
     requests::{Request, Sent},
-    routes::Asked,
 };
 use crate::time::after;
 use chrono::TimeDelta;
