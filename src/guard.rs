@@ -8,6 +8,7 @@ mod gather;
 mod host;
 mod release;
 mod retire;
+mod select;
 mod sweep;
 
 pub use builder::{BuildError, GuardBuilder};
@@ -125,6 +126,21 @@ impl Guard {
     /// [`sweep`](Self::sweep), but nothing follows from a runner that is not asked about.
     pub fn sweep_some(&self, runners: impl IntoIterator<Item = Runner>) -> Sweep {
         Sweep::over(self.clone(), runners.into_iter().collect(), Share::Some)
+    }
+
+    /// Up to `most` of these runners that may go, longest vacant first. As [`sweep_some`](Self::sweep_some), nothing
+    /// follows from a runner that is not asked about, and permits are made as they are pulled; but it looks first at
+    /// those that memory shows vacant for long enough, one by one, and with `most` permits the stream ends: who
+    /// takes 5 of 30,000 runners pays for 5, where memory is warm.
+    ///
+    /// Where memory does not show enough of them, or too many of them turn out to be held, all others are surveyed
+    /// as in a sweep. Those that must stay come only then, after the permits, and only if there were fewer permits
+    /// than `most`; of those that nobody asked about nothing comes. Neither more permits than
+    /// [`Policy::max_permits_per_sweep`] of all candidates come, nor does it go on where GitHub's request limit is
+    /// spent. In [shadow mode](Mode::Shadow) what would be a permit counts as one: it comes as a hold for
+    /// `shadow_mode`, and the stream ends with `most` of these.
+    pub fn select(&self, candidates: impl IntoIterator<Item = Runner>, most: usize) -> Sweep {
+        Sweep::selecting(self.clone(), candidates.into_iter().collect(), most)
     }
 
     /// Turns a permit into the right to call terminate now, once. Where a job took the runner's fence since

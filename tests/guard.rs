@@ -596,6 +596,24 @@ async fn a_look_that_tells_nothing_new_is_not_written() {
     held_for(&decision, HoldCode::MemoryUnreadable);
 }
 
+#[tokio::test]
+async fn a_selection_goes_no_further_than_the_request_limit() {
+    let world = World::new();
+    let guard = world.guard();
+    let names = ["a", "b", "c"];
+    let _ = all(&guard, &names).await;
+    world.clock.advance(minutes(5));
+    let limited = Evidence::failed(Witness::Jobs, "429", start()).rate_limited();
+    world.jobs.says(limited.signal);
+    let asked = world.flag.asked();
+    let mut selection = guard.select(names.map(runner), 3);
+    let decision = selection.next().await.unwrap();
+    assert_eq!(decision.assessment().runner.name.as_str(), "a");
+    held_for(&decision, HoldCode::RateLimited);
+    assert!(selection.next().await.is_none());
+    assert_eq!(world.flag.asked(), asked + 1, "nobody else is asked");
+}
+
 async fn all(guard: &Guard, names: &[&str]) -> Vec<Decision> {
     let mut sweep = guard.sweep(names.iter().map(|name| runner(name)));
     let mut decisions = Vec::new();

@@ -46,9 +46,18 @@ impl Stream for Sweep {
 
 impl Sweep {
     pub(super) fn over(guard: Guard, runners: Vec<Runner>, share: Share) -> Self {
-        let begin = Sweeping::Due(guard, runners, share);
+        Self::unfolding(Sweeping::Due(guard, runners, share), Sweeping::next)
+    }
+
+    /// The decisions that come of a state, one after another.
+    pub(super) fn unfolding<S, F>(begin: S, next: impl FnMut(S) -> F + Send + 'static) -> Self
+    where
+        S: Send + 'static,
+        F: Future<Output = Option<(Decision, S)>> + Send + 'static,
+    {
         Self {
-            decisions: Box::pin(stream::unfold(begin, Sweeping::next)),
+            // Whoever asks on after the end hears that it is the end.
+            decisions: Box::pin(stream::unfold(begin, next).fuse()),
         }
     }
 
@@ -64,21 +73,22 @@ enum Sweeping {
     Surveyed(Surveyed),
 }
 
-struct Surveyed {
+/// What a survey found.
+pub(super) struct Surveyed {
     guard: Guard,
     round: Round,
     deadline: Deadline,
     /// Those that must stay.
-    held: VecDeque<Decision>,
+    pub(super) held: VecDeque<Decision>,
     /// Those that may go, as far as the survey tells: longest vacant first.
-    candidates: VecDeque<Candidate>,
+    pub(super) candidates: VecDeque<Candidate>,
     /// How many permits may still be given.
     permits_left: Option<usize>,
     /// Since when most beacons have been silent.
     silent_since: Option<Instant>,
 }
 
-struct Candidate {
+pub(super) struct Candidate {
     runner: Runner,
     evidence: Vec<Evidence>,
     vacant_since: Option<Instant>,
@@ -87,7 +97,7 @@ struct Candidate {
 impl Sweeping {
     async fn next(self) -> Option<(Decision, Self)> {
         let mut surveyed = match self {
-            Self::Due(guard, runners, share) => guard.survey(runners, share).await,
+            Self::Due(guard, runners, share) => guard.survey_all(runners, share).await,
             Self::Surveyed(surveyed) => surveyed,
         };
         let decision = match surveyed.held.pop_front() {
@@ -103,25 +113,44 @@ impl Sweeping {
 }
 
 impl Guard {
-    /// Looks at all runners, with reads that they share.
-    async fn survey(&self, runners: Vec<Runner>, share: Share) -> Surveyed {
-        let mut seen = HashSet::new();
-        let mut runners = runners;
-        runners.retain(|runner| seen.insert((runner.scope.clone(), runner.name.clone())));
+    /// Begins a sweep: surveys all runners.
+    async fn survey_all(&self, runners: Vec<Runner>, share: Share) -> Surveyed {
+        let runners = distinct(runners);
         let policy = self.policy();
         let deadline = Deadline::within(policy.sweep_deadline);
-        let reading = self.reading().or_sooner(deadline.less(TO_REMEMBER));
+        let reading = self.reading_within(deadline);
         let budget = policy.max_permits_per_sweep;
         let permits_left = budget.map(|budget| budget.permits(runners.len()));
         let round = Round::of(&runners, share);
         let recalled = self.recall_all(&runners, reading).await;
-        let looks = runners.into_iter().zip(recalled);
+        let looks = runners.into_iter().zip(recalled).collect();
+        Surveyed {
+            permits_left,
+            ..self.survey(looks, round, reading, deadline).await
+        }
+    }
+
+    /// Looks at runners with reads that they share.
+    pub(super) async fn survey(
+        &self,
+        looks: Vec<(Runner, Recalled)>,
+        round: Round,
+        reading: Deadline,
+        deadline: Deadline,
+    ) -> Surveyed {
         let decided: Vec<_> = stream::iter(looks)
             .map(|(runner, recalled)| self.survey_one(runner, recalled, &round, reading, deadline))
             .buffered(AT_ONCE)
             .collect()
             .await;
-        let silent_since = most_silent_since(&decided, policy);
+        let heard = decided
+            .iter()
+            .map(|decision| &decision.assessment().evidence)
+            .filter(|evidence| is_online(evidence))
+            .filter_map(|evidence| last_heard(evidence));
+        let silent_since = decided.first().and_then(|decision| {
+            most_silent_since(heard.collect(), decision.assessment().at, self.policy())
+        });
         let mut held = VecDeque::new();
         let mut candidates = Vec::new();
         for decision in decided {
@@ -146,15 +175,31 @@ impl Guard {
             deadline,
             held,
             candidates: candidates.into(),
-            permits_left,
+            permits_left: None,
             silent_since,
         }
     }
 
     /// How long a read for many may take: what takes longer is no evidence any more.
-    fn reading(&self) -> Deadline {
+    pub(super) fn reading(&self) -> Deadline {
         let policy = self.policy();
         Deadline::within(policy.evidence_max_age.max(policy.ask_deadline))
+    }
+
+    /// The same within a sweep, with time left to write down what comes of it.
+    pub(super) fn reading_within(&self, deadline: Deadline) -> Deadline {
+        self.reading().or_sooner(deadline.less(TO_REMEMBER))
+    }
+
+    /// Looks at one of many by itself.
+    pub(super) async fn look_closely(
+        &self,
+        runner: &Runner,
+        round: &Round,
+        deadline: Deadline,
+    ) -> Decision {
+        let deadline = self.reading().or_sooner(deadline);
+        self.look(runner, round.clone(), deadline, None).await
     }
 
     async fn survey_one(
@@ -183,24 +228,34 @@ impl Guard {
 /// The fewest beacons of which most can be silent.
 const A_FLEET: usize = 3;
 
-/// Since when most beacons have been silent of the runners that GitHub calls online: then it is more likely
-/// that we do not hear them than that they are gone.
-fn most_silent_since(decided: &[Decision], policy: &Policy) -> Option<Instant> {
-    let mut heard: Vec<_> = decided
-        .iter()
-        .filter_map(|decision| heard_at(&decision.assessment().evidence))
-        .collect();
+/// Since when most beacons have been silent of those that were last heard then: more likely we do not hear them
+/// than that they are gone.
+pub(super) fn most_silent_since(
+    mut heard: Vec<Instant>,
+    now: Instant,
+    policy: &Policy,
+) -> Option<Instant> {
     heard.sort_unstable();
     // The one whose silence made it most of them.
     let last = *heard.get(heard.len() / 2)?;
     let silent_since = after(last, policy.beacon_ttl);
-    let now = decided.first()?.assessment().at;
     (heard.len() >= A_FLEET && silent_since <= now).then_some(silent_since)
 }
 
-/// When the beacon was last heard of a runner that GitHub calls online.
-fn heard_at(evidence: &[Evidence]) -> Option<Instant> {
-    let is_online = |evidence: &Evidence| {
+/// When the runner's beacon was last heard.
+pub(super) fn last_heard(evidence: &[Evidence]) -> Option<Instant> {
+    let heard = evidence
+        .iter()
+        .filter_map(|evidence| match &evidence.signal {
+            Signal::Lease(heartbeat) => Some(heartbeat.heard_at),
+            _ => None,
+        });
+    heard.max()
+}
+
+/// Whether GitHub calls the runner online.
+fn is_online(evidence: &[Evidence]) -> bool {
+    evidence.iter().any(|evidence| {
         matches!(
             evidence.signal,
             Signal::Registration(Registration::Registered {
@@ -208,14 +263,14 @@ fn heard_at(evidence: &[Evidence]) -> Option<Instant> {
                 ..
             })
         )
-    };
-    let heard = evidence
-        .iter()
-        .filter_map(|evidence| match &evidence.signal {
-            Signal::Lease(heartbeat) => Some(heartbeat.heard_at),
-            _ => None,
-        });
-    heard.max().filter(|_| evidence.iter().any(is_online))
+    })
+}
+
+/// The runners, each once: of two with the same scope and name, the first counts.
+pub(super) fn distinct(mut runners: Vec<Runner>) -> Vec<Runner> {
+    let mut seen = HashSet::new();
+    runners.retain(|runner| seen.insert((runner.scope.clone(), runner.name.clone())));
+    runners
 }
 
 /// Whether a dear witness could change the answer, now or later: not where a cheap one says, by itself,
@@ -242,7 +297,7 @@ fn is_worth_a_scan(so_far: &Decision) -> bool {
 
 impl Surveyed {
     /// Looks at one candidate by itself, and gives it its permit if it still may go.
-    async fn confirm(&mut self, candidate: Candidate) -> Decision {
+    pub(super) async fn confirm(&mut self, candidate: Candidate) -> Decision {
         let guard = &self.guard;
         let Candidate {
             runner, evidence, ..
@@ -258,9 +313,8 @@ impl Surveyed {
             let recalled = guard.recall(&runner, self.deadline).await;
             return guard.decide(&runner, &evidence, &recalled, None).0;
         }
-        let deadline = guard.reading().or_sooner(self.deadline);
         let decision = guard
-            .look(&runner, self.round.clone(), deadline, None)
+            .look_closely(&runner, &self.round, self.deadline)
             .await;
         if decision.verdict() == Verdict::Terminate {
             self.permits_left = self.permits_left.map(|left| left.saturating_sub(1));

@@ -6,22 +6,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 const REPO: &str = "repo:acme/atlas";
 
-/// How often each kind of thing was asked for.
-fn kinds(paths: Vec<String>) -> BTreeMap<&'static str, usize> {
-    let mut kinds = BTreeMap::new();
-    for path in paths {
-        let kind = match path.as_str() {
-            path if path.ends_with("/runners") => "listing",
-            path if path.contains("/runners/") => "runner",
-            path if path.ends_with("/runs") => "runs",
-            path if path.ends_with("/jobs") => "jobs",
-            _ => "else",
-        };
-        *kinds.entry(kind).or_default() += 1;
-    }
-    kinds
-}
-
 #[tokio::test]
 async fn a_sweep_reads_each_list_once_and_each_permit_costs_one_request() {
     let world = World::of(REPO).await;

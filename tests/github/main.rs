@@ -16,5 +16,6 @@ mod registration;
 mod retire;
 #[path = "../contract/schema.rs"]
 mod schema;
+mod select;
 mod simulation;
 mod world;

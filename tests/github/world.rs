@@ -5,7 +5,11 @@ pub(crate) use scale_in_guard::{
     Decision, Guard, HoldCode, Policy, Runner, Scope, Verdict, github::GitHub,
     sources::Repositories, testing::FakeGitHub,
 };
-use scale_in_guard::{guard::GuardBuilder, testing::ManualClock};
+use scale_in_guard::{
+    guard::{GuardBuilder, Sweep},
+    testing::ManualClock,
+};
+use std::collections::BTreeMap;
 
 pub(crate) struct World {
     pub(crate) clock: ManualClock,
@@ -87,12 +91,33 @@ pub(crate) async fn sweep(
     guard: &Guard,
     runners: impl IntoIterator<Item = Runner>,
 ) -> Vec<Decision> {
-    let mut sweep = guard.sweep(runners);
+    pull(guard.sweep(runners)).await
+}
+
+/// Pulls a sweep to its end.
+pub(crate) async fn pull(mut sweep: Sweep) -> Vec<Decision> {
     let mut decisions = Vec::new();
     while let Some(decision) = sweep.next().await {
         decisions.push(decision);
     }
+    assert!(sweep.next().await.is_none(), "the end is the end");
     decisions
+}
+
+/// How often each kind of thing was asked for.
+pub(crate) fn kinds(paths: Vec<String>) -> BTreeMap<&'static str, usize> {
+    let mut kinds = BTreeMap::new();
+    for path in paths {
+        let kind = match path.as_str() {
+            path if path.ends_with("/runners") => "listing",
+            path if path.contains("/runners/") => "runner",
+            path if path.ends_with("/runs") => "runs",
+            path if path.ends_with("/jobs") => "jobs",
+            _ => "else",
+        };
+        *kinds.entry(kind).or_default() += 1;
+    }
+    kinds
 }
 
 pub(crate) fn codes(decision: &Decision) -> Vec<HoldCode> {
