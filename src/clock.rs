@@ -90,6 +90,12 @@ impl Deadline {
             .saturating_duration_since(tokio::time::Instant::now())
     }
 
+    /// Whether it comes before that.
+    #[cfg(feature = "github")]
+    pub(crate) fn is_before(self, at: tokio::time::Instant) -> bool {
+        self.0 < at
+    }
+
     /// The earlier of two.
     pub(crate) fn or_sooner(self, other: Self) -> Self {
         Self(self.0.min(other.0))

@@ -1,20 +1,31 @@
-//! GitHub as a witness: its REST API over HTTPS, for repositories, organisations and enterprises, on
-//! github.com, `*.ghe.com` and Enterprise Server.
+//! GitHub: its REST API over HTTPS, for repositories, organisations and enterprises, on github.com,
+//! `*.ghe.com` and Enterprise Server.
 //!
-//! Every call goes through one client. It reads nothing but runners, runs and jobs, and it writes
-//! nothing. Retries, rate limits and GitHub Apps come with a later release; until then a call that fails
-//! is a reason to hold, with GitHub's status, the endpoint and the request id.
+//! Every call goes through one client: with a token or as a GitHub App, within GitHub's limits, repeated
+//! where that may help and does no harm, and never beyond its time. What a failure means for a decision, and
+//! what each call may be repeated for, stands in docs/reliability.md.
 
+mod auth;
+mod breaker;
+mod call;
 mod client;
 mod error;
+mod flight;
 mod host;
+mod kept;
+mod limits;
 mod models;
 mod pages;
+mod retry;
 mod runners;
 mod runs;
+mod send;
 
+pub use auth::{App, AppKey};
 pub use client::{GitHub, GitHubBuilder};
-pub use error::{GitHubError, SetupError};
+pub use error::{GitHubError, Limit, Refusal, SetupError};
 pub use host::{API_URL, ApiUrl, PlainHttp};
-pub use runners::{Listing, RunnerRow};
+pub use limits::Limits;
+pub use retry::Retry;
+pub use runners::{Connection, Listing, RunnerRow};
 pub use runs::{Repository, RunStatus, RunsPage};

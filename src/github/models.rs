@@ -9,16 +9,16 @@ use crate::{
     time::Instant,
 };
 use chrono::DateTime;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::sync::Arc;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct RunnersPage {
     total_count: Option<u64>,
     runners: Vec<Option<RunnerJson>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct RunnerJson {
     id: Option<u64>,
     name: Option<String>,
@@ -26,9 +26,11 @@ pub(super) struct RunnerJson {
     busy: Option<bool>,
     ephemeral: Option<bool>,
     labels: Option<Vec<Option<LabelJson>>>,
+    #[serde(default, deserialize_with = "present")]
+    version: Option<Option<String>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 struct LabelJson {
     name: Option<String>,
 }
@@ -59,6 +61,11 @@ impl RunnerJson {
                 Some(true) => Lifetime::Ephemeral,
                 _ => Lifetime::Lasting,
             },
+            connection: match self.version {
+                Some(None) => super::Connection::Never,
+                Some(Some(_)) => super::Connection::Once,
+                None => super::Connection::Untold,
+            },
             // What GitHub does not say could be busy.
             busy: self.busy.unwrap_or(true),
             status: match self.status.as_deref() {
@@ -75,13 +82,13 @@ impl RunnerJson {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct RunsJson {
     total_count: Option<u64>,
     workflow_runs: Vec<Option<RunJson>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct RunJson {
     id: Option<u64>,
 }
@@ -100,13 +107,13 @@ impl Page for RunsJson {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct JobsJson {
     total_count: Option<u64>,
     jobs: Vec<Option<JobJson>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct JobJson {
     id: Option<u64>,
     status: Option<String>,
@@ -157,6 +164,15 @@ impl JobJson {
             changed_at: instant(self.created_at).max(instant(self.started_at)),
         })
     }
+}
+
+/// Tells a field that is null from one that is not there.
+fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 fn instant(text: Option<String>) -> Option<Instant> {

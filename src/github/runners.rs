@@ -1,6 +1,10 @@
 //! Runners, as GitHub has them registered.
 
-use super::{GitHub, GitHubError, models};
+use super::{
+    GitHub, GitHubError,
+    call::{Call, Repeat, Right},
+    models,
+};
 use crate::{
     evidence::Status,
     fleet::Lifetime,
@@ -13,7 +17,6 @@ use crate::{
 use async_trait::async_trait;
 use reqwest::Method;
 use std::{collections::HashSet, sync::Arc};
-use url::Url;
 
 /// One registered runner.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +33,20 @@ pub struct RunnerRow {
     pub labels: Vec<Arc<str>>,
     /// Whether it leaves after one job.
     pub lifetime: Lifetime,
+    /// Whether it was ever connected.
+    pub connection: Connection,
+}
+
+/// Whether a runner was ever connected, by its `version`: GitHub documents it as "only set if the runner has
+/// connected at least once".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// Its `version` is null.
+    Never,
+    /// It has one.
+    Once,
+    /// This GitHub does not show versions.
+    Untold,
 }
 
 /// The registered runners of a scope.
@@ -76,13 +93,12 @@ impl GitHub {
         scope: &Scope,
         id: RunnerId,
     ) -> Result<(Option<RunnerRow>, Option<Instant>), GitHubError> {
-        let url = self.url_of(scope, id);
-        let request = super::client::request_line(&Method::GET, &url);
-        match self.get::<models::RunnerJson>(url).await {
+        let call = self.of_runner(Method::GET, scope, id);
+        match self.ask::<models::RunnerJson>(&call).await {
             Ok(answer) => match answer.body.read() {
                 Some(row) if row.id == id => Ok((Some(row), answer.date)),
                 _ => Err(GitHubError::Malformed {
-                    request,
+                    request: call.line(),
                     status: 200,
                     request_id: None,
                     what: "it is about no runner, or about another one".to_owned(),
@@ -97,7 +113,8 @@ impl GitHub {
     /// of a repository, `organization_self_hosted_runners:write` of an organisation. No new job comes to it
     /// then; GitHub may do so, too, while a job runs, for it goes by the flag that lies.
     ///
-    /// Repeating it is harmless: a number is given once.
+    /// It is sent once: it can end a job, and is only as good as the look before it. Whoever lost the answer looks
+    /// again, and may then ask again: a number is given once.
     ///
     /// # Errors
     /// [`GitHubError`] when nobody knows whether it was done, and when GitHub says that there is no such
@@ -107,8 +124,8 @@ impl GitHub {
         scope: &Scope,
         id: RunnerId,
     ) -> Result<Deregistered, GitHubError> {
-        let url = self.url_of(scope, id);
-        match self.delete(url).await {
+        let call = self.of_runner(Method::DELETE, scope, id);
+        match self.delete(&call).await {
             Ok(()) => Ok(Deregistered::Removed),
             Err(error) if error.status() == Some(422) => Ok(Deregistered::Occupied),
             // What a token may not remove, GitHub may call unknown.
@@ -120,9 +137,13 @@ impl GitHub {
         }
     }
 
-    fn url_of(&self, scope: &Scope, id: RunnerId) -> Url {
-        self.api()
-            .in_scope(scope, &["actions", "runners", &id.to_string()])
+    fn of_runner(&self, method: Method, scope: &Scope, id: RunnerId) -> Call {
+        let id = id.to_string();
+        let url = self.api().in_scope(scope, &["actions", "runners", &id]);
+        match method {
+            Method::GET => Call::get(url, scope, Right::ReadRunners),
+            _ => Call::new(method, url, scope, Right::WriteRunners).repeated(Repeat::Never),
+        }
     }
 
     async fn listed(
@@ -135,7 +156,8 @@ impl GitHub {
             url.query_pairs_mut().append_pair("name", name.as_str());
         }
         url.query_pairs_mut().append_pair("per_page", "100");
-        let pages = self.pages::<models::RunnersPage>(url).await?;
+        let call = Call::get(url, scope, Right::ReadRunners);
+        let pages = self.pages::<models::RunnersPage>(&call).await?;
         // A row that a drifting page shows twice is one runner; one that cannot be read is none.
         let mut seen = HashSet::new();
         let rows = pages.rows.into_iter().flatten();

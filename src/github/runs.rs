@@ -1,6 +1,10 @@
 //! Workflow runs and their jobs.
 
-use super::{GitHub, GitHubError, models};
+use super::{
+    GitHub, GitHubError,
+    call::{Call, Right},
+    models,
+};
 use crate::{
     evidence::Job,
     runner::{NameError, Scope},
@@ -128,13 +132,14 @@ impl GitHub {
             .append_pair("status", status.as_str())
             .append_pair("exclude_pull_requests", "true")
             .append_pair("per_page", "100");
-        let pages = self.pages::<models::RunsJson>(url.clone()).await?;
+        let call = Call::get(url, &repository.0, Right::ReadActions);
+        let pages = self.pages_if_changed::<models::RunsJson>(&call).await?;
         let several = pages.pages > 1;
         let once = RunsPage::of(pages, |&id| id, RUNS_CAP);
         if !several {
             return Ok(once);
         }
-        let pages = self.pages::<models::RunsJson>(url).await?;
+        let pages = self.pages_if_changed::<models::RunsJson>(&call).await?;
         let twice = RunsPage::of(pages, |&id| id, RUNS_CAP);
         let rows: BTreeSet<u64> = once.rows.into_iter().chain(twice.rows).collect();
         Ok(RunsPage {
@@ -159,7 +164,8 @@ impl GitHub {
         url.query_pairs_mut()
             .append_pair("filter", "all")
             .append_pair("per_page", "100");
-        let pages = self.pages::<models::JobsJson>(url).await?;
+        let call = Call::get(url, &repository.0, Right::ReadActions);
+        let pages = self.pages_if_changed::<models::JobsJson>(&call).await?;
         Ok(RunsPage::of(pages, |job: &Job| job.id, usize::MAX))
     }
 }

@@ -128,6 +128,9 @@ impl GuardBuilder {
         #[cfg(feature = "github")]
         if let Some((github, repositories)) = self.github {
             let policy = engine.shared_policy();
+            let github = github
+                .timed_by(clock.clone())
+                .sparing(policy.request_reserve);
             sources.push(Arc::new(RegistrationSource::new(
                 github.clone(),
                 clock.clone(),

@@ -1,6 +1,6 @@
 //! The workflow jobs, as GitHub shows them: the view that can say *vacant*.
 
-use super::shared::{Read, SharedReads};
+use super::shared::{Read, SharedReads, github_for, unheard};
 use crate::{
     clock::Clock,
     evidence::{Evidence, Job, JobStatus, JobsView, Signal, Witness},
@@ -14,9 +14,9 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use std::{collections::BTreeSet, sync::Arc};
 
-/// Repositories that are read at the same time, and runs of each. Together they stay well below the
-/// hundred requests at once that GitHub allows (facts of its secondary limit).
-const REPOSITORIES_AT_ONCE: usize = 4;
+/// Repositories that are read at the same time, and runs of each. The client keeps the requests at once below
+/// GitHub's limit.
+const REPOSITORIES_AT_ONCE: usize = 12;
 const RUNS_AT_ONCE: usize = 10;
 
 /// How many of its troubles a view tells one by one.
@@ -99,6 +99,8 @@ struct View {
     any: bool,
     /// Why it is not complete.
     troubles: Vec<String>,
+    /// What GitHub said instead of an answer.
+    errors: Vec<GitHubError>,
 }
 
 impl JobsSource {
@@ -128,7 +130,8 @@ impl JobsSource {
             let names = |job: &Job| job.is_running_on(ask.runner(), ask.memory().id());
             (fresh..=asked_at).contains(&last.asked_at) && last.value.jobs.iter().any(names)
         };
-        let read = || async { self.read(self.repositories.of(scope)).await };
+        let github = &github_for(&self.github, ask);
+        let read = || async { read(github, self.repositories.of(scope)).await };
         let views = &self.views;
         views
             .get(scope.clone(), ask.round(), asked_at, since, occupied, read)
@@ -156,70 +159,6 @@ impl JobsSource {
             || may_be_ours
             || job.names(ask.runner(), memory.id())
             || memory.awaits(job.id)
-    }
-
-    async fn read(&self, repositories: Vec<Repository>) -> View {
-        let views = stream::iter(repositories)
-            .map(|repository| self.read_repository(repository))
-            .buffer_unordered(REPOSITORIES_AT_ONCE);
-        views
-            .fold(View::default(), |all, one| async { all.and(one) })
-            .await
-    }
-
-    async fn read_repository(&self, repository: Repository) -> View {
-        let mut view = View::default();
-        let mut runs = BTreeSet::new();
-        let mut in_progress = BTreeSet::<u64>::new();
-        for status in RunStatus::IN_ORDER {
-            match self.github.runs(&repository, status).await {
-                Ok(page) => {
-                    view.any = true;
-                    view.want(page.is_whole, || {
-                        format!("{repository}: not every {status} run is shown")
-                    });
-                    if status == RunStatus::InProgress {
-                        in_progress.extend(&page.rows);
-                    }
-                    runs.extend(page.rows);
-                }
-                Err(error) => {
-                    view.fail(&error);
-                    // Where the first is refused, so are the others.
-                    if error
-                        .status()
-                        .is_some_and(|status| (400..500).contains(&status))
-                    {
-                        break;
-                    }
-                }
-            }
-        }
-        let jobs = stream::iter(runs)
-            .map(|run| {
-                let repository = &repository;
-                async move { (run, self.github.jobs(repository, run).await) }
-            })
-            .buffer_unordered(RUNS_AT_ONCE);
-        let mut jobs = std::pin::pin!(jobs);
-        while let Some((run, read)) = jobs.next().await {
-            match read {
-                Ok(page) => {
-                    view.any = true;
-                    view.want(page.is_whole, || {
-                        format!("{repository}: not every job of run {run} is shown")
-                    });
-                    // Other runs may have none yet.
-                    let has_jobs = !page.rows.is_empty() || !in_progress.contains(&run);
-                    view.want(has_jobs, || {
-                        format!("{repository}: run {run} is in progress and shows no job")
-                    });
-                    view.jobs.extend(page.rows);
-                }
-                Err(error) => view.fail(&error),
-            }
-        }
-        view
     }
 }
 
@@ -260,16 +199,76 @@ impl EvidenceSource for JobsSource {
             if !more.is_empty() {
                 what.push_str(&format!("; and {} more", more.len()));
             }
-            evidence.push(Evidence::failed(Witness::Jobs, what, read.asked_at));
+            evidence.push(unheard(Witness::Jobs, what, &view.errors, read.asked_at));
         }
         Ok(evidence)
     }
+}
+
+async fn read(github: &GitHub, repositories: Vec<Repository>) -> View {
+    let views = stream::iter(repositories)
+        .map(|repository| read_repository(github, repository))
+        .buffer_unordered(REPOSITORIES_AT_ONCE);
+    views
+        .fold(View::default(), |all, one| async { all.and(one) })
+        .await
+}
+
+async fn read_repository(github: &GitHub, repository: Repository) -> View {
+    let mut view = View::default();
+    let mut runs = BTreeSet::new();
+    let mut in_progress = BTreeSet::<u64>::new();
+    for status in RunStatus::IN_ORDER {
+        match github.runs(&repository, status).await {
+            Ok(page) => {
+                view.any = true;
+                view.want(page.is_whole, || {
+                    format!("{repository}: not every {status} run is shown")
+                });
+                if status == RunStatus::InProgress {
+                    in_progress.extend(&page.rows);
+                }
+                runs.extend(page.rows);
+            }
+            Err(error) => {
+                // Where one list cannot be read, neither can the others: the view is partial already.
+                view.fail(error);
+                break;
+            }
+        }
+    }
+    let jobs = stream::iter(runs)
+        .map(|run| {
+            let repository = &repository;
+            async move { (run, github.jobs(repository, run).await) }
+        })
+        .buffer_unordered(RUNS_AT_ONCE);
+    let mut jobs = std::pin::pin!(jobs);
+    while let Some((run, read)) = jobs.next().await {
+        match read {
+            Ok(page) => {
+                view.any = true;
+                view.want(page.is_whole, || {
+                    format!("{repository}: not every job of run {run} is shown")
+                });
+                // Other runs may have none yet.
+                let has_jobs = !page.rows.is_empty() || !in_progress.contains(&run);
+                view.want(has_jobs, || {
+                    format!("{repository}: run {run} is in progress and shows no job")
+                });
+                view.jobs.extend(page.rows);
+            }
+            Err(error) => view.fail(error),
+        }
+    }
+    view
 }
 
 impl View {
     fn and(mut self, other: Self) -> Self {
         self.jobs.extend(other.jobs);
         self.troubles.extend(other.troubles);
+        self.errors.extend(other.errors);
         self.any |= other.any;
         self
     }
@@ -280,7 +279,8 @@ impl View {
         }
     }
 
-    fn fail(&mut self, error: &GitHubError) {
+    fn fail(&mut self, error: GitHubError) {
         self.troubles.push(error.to_string());
+        self.errors.push(error);
     }
 }

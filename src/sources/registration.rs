@@ -1,6 +1,6 @@
 //! The registration, as GitHub has it: by number before any permit, from the listing in a sweep.
 
-use super::shared::{Read, SharedReads};
+use super::shared::{Read, SharedReads, github_for, unheard};
 use crate::{
     clock::Clock,
     evidence::{Evidence, Registration, Signal, Witness},
@@ -48,7 +48,7 @@ struct Surveyed {
 #[derive(Debug, Clone, Error)]
 enum Unheard {
     #[error(transparent)]
-    GitHub(#[from] GitHubError),
+    GitHub(Box<GitHubError>),
     #[error("what is known of the scope: {0}")]
     Store(Arc<StoreError>),
     #[error(
@@ -65,6 +65,12 @@ enum Unheard {
         "GitHub lists no runner called {wanted:?}, but one called {found:?}; give the name as GitHub shows it"
     )]
     Similar { found: Arc<str>, wanted: RunnerName },
+}
+
+impl From<GitHubError> for Unheard {
+    fn from(error: GitHubError) -> Self {
+        Self::GitHub(Box::new(error))
+    }
 }
 
 impl RegistrationSource {
@@ -108,20 +114,18 @@ impl RegistrationSource {
     /// and where GitHub knows neither, beside the whole listing.
     async fn look_up(&self, ask: &Ask) -> Result<Vec<Evidence>, Unheard> {
         let asked_at = self.clock.now();
+        let github = github_for(&self.github, ask);
         let runner = ask.runner();
         let known = runner.id.or(ask.memory().id());
         let listed = match known {
             Some(id) => Some(id),
             None => {
-                let named = self
-                    .github
-                    .runners_named(&runner.scope, &runner.name)
-                    .await?;
+                let named = github.runners_named(&runner.scope, &runner.name).await?;
                 named.rows.first().map(|row| row.id)
             }
         };
         if let Some(id) = listed {
-            match self.github.runner(&runner.scope, id).await? {
+            match github.runner(&runner.scope, id).await? {
                 (Some(row), date) => return self.found(ask, &row, asked_at, date).await,
                 (None, _) if known.is_none() => return Err(Unheard::Contradiction(id)),
                 (None, _) => {}
@@ -133,7 +137,7 @@ impl RegistrationSource {
             None => Ok(absent(surveyed, asked_at.min(listing.asked_at))),
             // It has registered anew under its name.
             Some(row) if Some(row.id) != listed => {
-                match self.github.runner(&runner.scope, row.id).await? {
+                match github.runner(&runner.scope, row.id).await? {
                     (Some(row), date) => self.found(ask, &row, asked_at, date).await,
                     (None, _) => Err(Unheard::Contradiction(row.id)),
                 }
@@ -188,7 +192,7 @@ impl RegistrationSource {
         ask: &Ask,
         asked_at: Instant,
     ) -> Result<Surveyed, Unheard> {
-        let listing = self.github.runners(scope).await?;
+        let listing = github_for(&self.github, ask).runners(scope).await?;
         let skew = skew(listing.date, asked_at, self.clock.now());
         let judged = self.judge(scope, &listing, ask.round()).await;
         let (snapshot, scope_is_ours) = judged.map_err(|error| Unheard::Store(Arc::new(error)))?;
@@ -266,7 +270,19 @@ impl EvidenceSource for RegistrationSource {
             Depth::Survey => self.survey(ask).await,
             Depth::Permit => self.look_up(ask).await,
         };
-        said.map_err(Into::into)
+        match said {
+            // What a limit or an outage keeps from being read can be told when it can.
+            Err(Unheard::GitHub(error)) => {
+                let what = format!("{}: {error}", self.name());
+                Ok(vec![unheard(
+                    Witness::Registration,
+                    what,
+                    &[*error],
+                    ask.at(),
+                )])
+            }
+            said => said.map_err(Into::into),
+        }
     }
 }
 

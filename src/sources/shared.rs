@@ -1,8 +1,37 @@
 //! Reads that several asks share.
 
-use crate::{source::Round, time::Instant};
+use crate::{
+    evidence::{Evidence, Witness},
+    github::{GitHub, GitHubError},
+    source::{Ask, Round},
+    time::Instant,
+};
+use chrono::TimeDelta;
 use moka::future::Cache;
 use std::{fmt, future::Future, hash::Hash, sync::Arc};
+
+/// A read ends so long before the ask that it is made for, so that the ask hears why it failed.
+const TO_TELL: TimeDelta = TimeDelta::milliseconds(50);
+
+/// GitHub, for as long as the ask has.
+pub(super) fn github_for(github: &GitHub, ask: &Ask) -> GitHub {
+    github.until(ask.deadline().less(TO_TELL))
+}
+
+/// A witness that GitHub kept from being heard, and when asking again can help.
+pub(super) fn unheard(
+    witness: Witness,
+    what: String,
+    errors: &[GitHubError],
+    asked_at: Instant,
+) -> Evidence {
+    let retry_at = errors.iter().filter_map(GitHubError::retry_at).max();
+    let failed = Evidence::failed(witness, what, asked_at).again_at(retry_at);
+    match errors.iter().any(GitHubError::is_rate_limited) {
+        true => failed.rate_limited(),
+        false => failed,
+    }
+}
 
 /// Scopes whose last read is kept. It bounds memory, not freshness.
 const KEPT: u64 = 1_024;

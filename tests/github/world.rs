@@ -2,14 +2,16 @@
 
 pub(crate) use chrono::TimeDelta;
 pub(crate) use scale_in_guard::{
-    Decision, Guard, HoldCode, Policy, Runner, Scope, Verdict, github::GitHub,
-    sources::Repositories, testing::FakeGitHub,
+    Decision, Guard, HoldCode, Policy, Runner, Scope, Verdict,
+    github::{GitHub, GitHubBuilder, Limits, Retry},
+    sources::Repositories,
+    testing::FakeGitHub,
 };
 use scale_in_guard::{
     guard::{GuardBuilder, Sweep},
     testing::ManualClock,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 pub(crate) struct World {
     pub(crate) clock: ManualClock,
@@ -19,6 +21,17 @@ pub(crate) struct World {
 
 pub(crate) fn minutes(count: i64) -> TimeDelta {
     TimeDelta::minutes(count)
+}
+
+/// Repeats without a pause worth the name, and as fast as it can.
+pub(crate) fn impatient(client: GitHubBuilder) -> GitHubBuilder {
+    let soon = Duration::from_millis(1);
+    let retry = Retry {
+        times: 3,
+        first: soon,
+        longest: soon,
+    };
+    client.retry(retry).limits(Limits::none())
 }
 
 impl World {
@@ -36,7 +49,9 @@ impl World {
 
     pub(crate) fn client(&self) -> GitHub {
         let client = GitHub::builder(self.github.token().to_owned());
-        client.api_url(self.github.url()).build().unwrap()
+        impatient(client.api_url(self.github.url()))
+            .build()
+            .unwrap()
     }
 
     pub(crate) fn builder(&self) -> GuardBuilder {

@@ -1,0 +1,265 @@
+//! The installations of an app: found by the owner of a scope, each with a token that is renewed before it
+//! expires.
+
+use super::{App, Pass, bearer};
+use crate::{
+    github::{
+        GitHub, GitHubError,
+        call::{Call, Right},
+        client::Answer,
+        flight::Flight,
+        limits::Primary,
+    },
+    runner::Scope,
+    time::{Instant, after},
+};
+use chrono::{DateTime, TimeDelta};
+use futures::future::BoxFuture;
+use reqwest::{Method, header::HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// A token is renewed so long before it expires.
+const MARGIN: TimeDelta = TimeDelta::minutes(5);
+
+/// How long a token lives that does not say ("Generating an installation access token": an hour).
+const LIFE: TimeDelta = TimeDelta::hours(1);
+
+/// Every installation of an app that was needed so far.
+pub(in crate::github) struct Installations {
+    app: App,
+    of_owner: Mutex<HashMap<Owner, Arc<Installation>>>,
+}
+
+/// Whose runners and repositories: an app is installed once for each.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Owner {
+    Account(String),
+    Enterprise(String),
+    /// The one that was given, for all.
+    Given,
+}
+
+/// One installation.
+#[derive(Debug, Default)]
+struct Installation {
+    primary: Arc<Primary>,
+    token: Arc<Mutex<Option<Token>>>,
+    renewal: Flight<Result<Token, GitHubError>>,
+}
+
+/// An installation's token.
+#[derive(Clone)]
+struct Token {
+    authorization: HeaderValue,
+    expires_at: Instant,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token")
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Installations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Installations").field(&self.app).finish()
+    }
+}
+
+#[derive(Deserialize)]
+struct InstallationJson {
+    id: u64,
+}
+
+#[derive(Deserialize)]
+struct TokenJson {
+    token: SecretString,
+    expires_at: Option<String>,
+}
+
+impl Installations {
+    pub(super) fn of(app: App) -> Self {
+        Self {
+            app,
+            of_owner: Mutex::default(),
+        }
+    }
+
+    /// The installation for a scope. All repositories of an owner share one.
+    fn installation(&self, scope: &Scope) -> Arc<Installation> {
+        let owner = match (self.app.given_installation(), scope) {
+            (Some(_), _) => Owner::Given,
+            (None, Scope::Enterprise(name)) => Owner::Enterprise(name.to_lowercase()),
+            (None, Scope::Organization(name) | Scope::Repository { owner: name, .. }) => {
+                Owner::Account(name.to_lowercase())
+            }
+        };
+        let mut known = self.of_owner.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(owner).or_default())
+    }
+
+    /// What lets a call about this scope through.
+    pub(super) async fn pass(&self, github: &GitHub, scope: &Scope) -> Result<Pass, GitHubError> {
+        let installation = self.installation(scope);
+        let token = installation.token(&self.app, github, scope).await?;
+        Ok(Pass {
+            authorization: token.authorization,
+            primary: Arc::clone(&installation.primary),
+        })
+    }
+
+    /// Forgets a token that GitHub refused; whether that may help.
+    pub(super) fn refused(&self, pass: &Pass, scope: &Scope) -> bool {
+        let installation = self.installation(scope);
+        let mut held = installation.held();
+        if held
+            .as_ref()
+            .is_some_and(|token| token.authorization == pass.authorization)
+        {
+            *held = None;
+        }
+        true
+    }
+}
+
+impl Installation {
+    fn held(&self) -> std::sync::MutexGuard<'_, Option<Token>> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held_for(&self, span: TimeDelta, now: Instant) -> Option<Token> {
+        let held = self.held().clone();
+        held.filter(|token| after(now, span) < token.expires_at)
+    }
+
+    async fn token(
+        self: &Arc<Self>,
+        app: &App,
+        github: &GitHub,
+        scope: &Scope,
+    ) -> Result<Token, GitHubError> {
+        let now = github.now();
+        if let Some(token) = self.held_for(MARGIN, now) {
+            return Ok(token);
+        }
+        let renew = || self.renew(app, github, scope);
+        let at_hand = || self.held_for(MARGIN, now).map(Ok);
+        let lost = GitHubError::NoAnswer {
+            request: "POST /app/installations/{id}/access_tokens".to_owned(),
+            host: github.api().host(),
+            what: "the task that asked was given up".to_owned(),
+        };
+        let late = lost.clone();
+        let renewal = self.renewal.join(at_hand, renew, Err(lost));
+        let renewed = github.deadline().meet(renewal).await;
+        match renewed.unwrap_or(Err(late)) {
+            Ok(token) => Ok(token),
+            // It is good for some minutes yet.
+            Err(error) => self.held_for(TimeDelta::zero(), now).ok_or(error),
+        }
+    }
+}
+
+impl Installation {
+    /// Mints a token, and goes on without whoever began it.
+    fn renew(
+        self: &Arc<Self>,
+        app: &App,
+        github: &GitHub,
+        scope: &Scope,
+    ) -> BoxFuture<'static, Result<Token, GitHubError>> {
+        let (installation, app) = (Arc::clone(self), app.clone());
+        let (github, scope) = (github.unhurried(), scope.clone());
+        Box::pin(async move {
+            let token = app.mint(&github, &scope).await?;
+            *installation.held() = Some(token.clone());
+            Ok(token)
+        })
+    }
+}
+
+impl App {
+    /// A new installation token.
+    async fn mint(&self, github: &GitHub, scope: &Scope) -> Result<Token, GitHubError> {
+        let id = match self.given_installation() {
+            Some(id) => id,
+            None => self.find_installation(github, scope).await?,
+        };
+        let id = id.to_string();
+        let path = ["app", "installations", &id, "access_tokens"];
+        let call = self.call(Method::POST, github, &path, scope);
+        // It may be repeated: each answer is a token of its own, and one that is lost expires.
+        let minted: Answer<TokenJson> = github.as_app(self, &call).await?;
+        let TokenJson { token, expires_at } = minted.body;
+        let told = expires_at
+            .and_then(|at| DateTime::parse_from_rfc3339(&at).ok())
+            .map(|at| github.in_our_time(at.to_utc()));
+        let authorization = bearer(token.expose_secret());
+        Ok(Token {
+            authorization: authorization.ok_or_else(|| GitHubError::Malformed {
+                request: call.line(),
+                status: 201,
+                request_id: None,
+                what: "the token holds a character that no token has".to_owned(),
+            })?,
+            expires_at: told.unwrap_or_else(|| after(github.now(), LIFE)),
+        })
+    }
+
+    /// The installation where the scope's owner has the app.
+    async fn find_installation(&self, github: &GitHub, scope: &Scope) -> Result<u64, GitHubError> {
+        let path: [&str; 4] = match scope {
+            Scope::Repository { owner, name } => ["repos", owner, name, "installation"],
+            Scope::Organization(name) => ["orgs", name, "installation", ""],
+            Scope::Enterprise(name) => ["enterprises", name, "installation", ""],
+        };
+        let path: Vec<_> = path.into_iter().filter(|part| !part.is_empty()).collect();
+        let call = self.call(Method::GET, github, &path, scope);
+        let found: Answer<InstallationJson> = github.as_app(self, &call).await?;
+        Ok(found.body.id)
+    }
+
+    fn call(&self, method: Method, github: &GitHub, path: &[&str], scope: &Scope) -> Call {
+        let url = github.api().at(path.iter().copied());
+        Call::new(method, url, scope, Right::BeTheApp)
+    }
+
+    /// What a refusal of an app's call means.
+    pub(in crate::github) fn explain(&self, call: &Call, error: GitHubError) -> GitHubError {
+        let GitHubError::Status {
+            request, answer, ..
+        } = error
+        else {
+            return error;
+        };
+        let (id, key, scope) = (self.id(), self.key().setting(), &call.scope);
+        let what = match (answer.status, self.given_installation()) {
+            (401, _) => format!(
+                "GitHub refused the app's JWT: see that the app id {id:?} and {key} are of one app, and that this machine's clock is right"
+            ),
+            (404, None) => format!(
+                "the app {id:?} is not installed for {scope}, or not for that repository: install it there, or give the id of its installation"
+            ),
+            (404, Some(given)) => format!(
+                "the app {id:?} has no installation {given}: give the id of one of its own, or none, and it is found by the scope"
+            ),
+            (403, _) => {
+                format!("the app {id:?} may not act for {scope}: its installation may be suspended")
+            }
+            _ => "ask again later, and see githubstatus.com".to_owned(),
+        };
+        GitHubError::App {
+            request,
+            answer,
+            what,
+        }
+    }
+}

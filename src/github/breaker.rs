@@ -1,0 +1,164 @@
+//! The circuit breaker: while GitHub is down, nobody waits for it.
+
+use crate::time::{Instant, after, age};
+use chrono::TimeDelta;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// So many failures in a row are an outage.
+const OUTAGE: u32 = 8;
+
+/// How long nobody asks, at first and at the most: a pause doubles with each that did not help.
+const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(10);
+const LONGEST_PAUSE: TimeDelta = TimeDelta::seconds(60);
+
+/// Whether GitHub is up, as far as our own requests tell.
+#[derive(Debug, Default)]
+pub(super) struct Breaker(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// How many failed since the last that did not.
+    failures: u32,
+    since: Option<Instant>,
+    last: String,
+    open: Option<Open>,
+}
+
+/// Nobody asks until then.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    from: Instant,
+    pause: TimeDelta,
+    /// Whether one was let through, and nobody knows yet what comes of it.
+    is_probed: bool,
+}
+
+/// GitHub is down: it was not asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Outage {
+    pub(super) since: Instant,
+    pub(super) until: Instant,
+    pub(super) last: String,
+}
+
+impl Breaker {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether to ask at `now`. Once a pause is over, one is let through to see; the others wait for what
+    /// comes of it.
+    pub(super) fn admit(&self, now: Instant) -> Result<(), Outage> {
+        let mut state = self.state();
+        let Some(open) = state.open else {
+            return Ok(());
+        };
+        let elapsed = age(now, open.from);
+        // A clock that was set back proves nothing.
+        if elapsed < TimeDelta::zero() || elapsed >= open.pause {
+            state.open = Some(Open {
+                from: now,
+                is_probed: true,
+                ..open
+            });
+            return Ok(());
+        }
+        Err(Outage {
+            since: state.since.unwrap_or(open.from),
+            until: after(open.from, open.pause),
+            last: state.last.clone(),
+        })
+    }
+
+    /// GitHub answered.
+    pub(super) fn answered(&self) {
+        *self.state() = State::default();
+    }
+
+    /// It did not, or with a 5xx.
+    pub(super) fn failed(&self, now: Instant, what: &str) {
+        let mut state = self.state();
+        state.failures = state.failures.saturating_add(1);
+        state.since.get_or_insert(now);
+        what.clone_into(&mut state.last);
+        if state.failures < OUTAGE {
+            return;
+        }
+        let pause = match state.open {
+            // Those that were under way when it opened say nothing new.
+            Some(open) if !open.is_probed => return,
+            Some(open) => (open.pause * 2).min(LONGEST_PAUSE),
+            None => FIRST_PAUSE,
+        };
+        state.open = Some(Open {
+            from: now,
+            pause,
+            is_probed: false,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Instant {
+        Instant::UNIX_EPOCH + TimeDelta::seconds(second)
+    }
+
+    fn fail(breaker: &Breaker, times: u32, second: i64) {
+        for _ in 0..times {
+            breaker.failed(at(second), "502");
+        }
+    }
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_and_says_since_when() {
+        let breaker = Breaker::default();
+        fail(&breaker, OUTAGE - 1, 0);
+        assert_eq!(breaker.admit(at(1)), Ok(()));
+        breaker.answered();
+        fail(&breaker, OUTAGE - 1, 2);
+        assert_eq!(breaker.admit(at(3)), Ok(()), "not in a row");
+        fail(&breaker, 1, 4);
+        let outage = breaker.admit(at(5)).unwrap_err();
+        assert_eq!(
+            outage,
+            Outage {
+                since: at(2),
+                until: at(14),
+                last: "502".to_owned()
+            }
+        );
+    }
+
+    #[test]
+    fn one_is_let_through_after_the_pause_and_the_next_pause_is_longer() {
+        let breaker = Breaker::default();
+        // Those that were under way change nothing.
+        fail(&breaker, OUTAGE + 20, 0);
+        let mut opened = 0;
+        for pause in [10, 20, 40, 60, 60] {
+            assert!(breaker.admit(at(opened + pause - 1)).is_err());
+            assert_eq!(breaker.admit(at(opened + pause)), Ok(()));
+            assert!(breaker.admit(at(opened + pause)).is_err(), "one alone");
+            opened += pause;
+            fail(&breaker, 1, opened);
+        }
+        assert_eq!(breaker.admit(at(opened + 60)), Ok(()));
+        breaker.answered();
+        for _ in 0..3 {
+            assert_eq!(breaker.admit(at(opened + 60)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_probe_that_never_ends_and_a_clock_set_back_do_not_shut_it_for_ever() {
+        let breaker = Breaker::default();
+        fail(&breaker, OUTAGE, 100);
+        assert_eq!(breaker.admit(at(110)), Ok(()));
+        assert!(breaker.admit(at(119)).is_err());
+        assert_eq!(breaker.admit(at(120)), Ok(()), "the next probe");
+        assert_eq!(breaker.admit(at(0)), Ok(()), "the clock was set back");
+    }
+}
