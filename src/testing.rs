@@ -9,6 +9,6 @@ pub mod fake_github;
 mod scripted;
 
 pub use crate::{clock::MockClock, source::MockEvidenceSource, store::MockStore};
-pub use clock::ManualClock;
+pub use clock::{ManualClock, TokioClock};
 pub use fake_github::FakeGitHub;
 pub use scripted::ScriptedSource;

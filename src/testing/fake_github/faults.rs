@@ -119,6 +119,8 @@ pub struct FaultOn {
     method: Option<String>,
     part: String,
     skipped: u32,
+    /// The share that is hit, in percent, and the seed that it is drawn by.
+    share: Option<(u8, u64)>,
 }
 
 impl FaultOn {
@@ -151,6 +153,13 @@ impl FaultOn {
         self
     }
 
+    /// Only so many percent of them, drawn one by one; the same seed draws the same.
+    #[must_use]
+    pub fn share(mut self, percent: u8, seed: u64) -> Self {
+        self.share = Some((percent, seed));
+        self
+    }
+
     fn hits(&self, method: &str, target: &str) -> bool {
         let methods = self.method.as_deref();
         methods.is_none_or(|hit| hit.eq_ignore_ascii_case(method)) && target.contains(&self.part)
@@ -173,6 +182,7 @@ struct Rule {
     fault: Fault,
     left: Option<u32>,
     window: Option<Range<Instant>>,
+    random: fastrand::Rng,
 }
 
 impl Rule {
@@ -197,6 +207,10 @@ impl Faults {
                 rule.on.skipped -= 1;
                 continue;
             }
+            let drawn = rule.random.u8(0..100);
+            if rule.on.share.is_some_and(|(percent, _)| drawn >= percent) {
+                continue;
+            }
             match &mut rule.left {
                 None => {}
                 Some(0) => continue,
@@ -213,12 +227,7 @@ impl FakeGitHub {
     /// Lets requests fail, so many times or always. Of several faults that hit a request, the one that
     /// was set first counts.
     pub fn fail(&self, on: impl Into<FaultOn>, fault: Fault, times: Option<u32>) {
-        self.add_rule(Rule {
-            on: on.into(),
-            fault,
-            left: times,
-            window: None,
-        });
+        self.add_rule(on.into(), fault, times, None);
     }
 
     /// Lets requests fail while the clock of the fake is in this window; at its end they do no more.
@@ -229,15 +238,24 @@ impl FakeGitHub {
         from: Instant,
         until: Instant,
     ) {
-        self.add_rule(Rule {
-            on: on.into(),
-            fault,
-            left: None,
-            window: Some(from..until),
-        });
+        self.add_rule(on.into(), fault, None, Some(from..until));
     }
 
-    fn add_rule(&self, rule: Rule) {
+    fn add_rule(
+        &self,
+        on: FaultOn,
+        fault: Fault,
+        left: Option<u32>,
+        window: Option<Range<Instant>>,
+    ) {
+        let seed = on.share.map_or(0, |(_, seed)| seed);
+        let rule = Rule {
+            on,
+            fault,
+            left,
+            window,
+            random: fastrand::Rng::with_seed(seed),
+        };
         self.change(|world, _| world.faults.0.push(rule));
     }
 
