@@ -141,6 +141,8 @@ pub struct Assessment {
     pub stage: Stage,
     /// Since when it has been vacant; `None` when this look is not a vacant one.
     pub vacant_since: Option<Instant>,
+    /// The latest look that found it registered, this one included; `None` where none ever did.
+    pub last_registered: Option<Instant>,
     /// What each rule found.
     pub findings: Vec<RuleFinding>,
     /// What each witness claims.
@@ -293,12 +295,13 @@ impl Decision {
 impl Serialize for Decision {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let assessment = self.assessment();
-        let mut decision = serializer.serialize_struct("Decision", 12)?;
+        let mut decision = serializer.serialize_struct("Decision", 13)?;
         decision.serialize_field("verdict", &self.verdict())?;
         decision.serialize_field("runner", &assessment.runner)?;
         decision.serialize_field("at", &assessment.at)?;
         decision.serialize_field("stage", &assessment.stage)?;
         decision.serialize_field("vacant_since", &assessment.vacant_since)?;
+        decision.serialize_field("last_registered", &assessment.last_registered)?;
         match self {
             Self::Terminate(permit) => {
                 decision.serialize_field("basis", &permit.basis())?;

@@ -138,6 +138,7 @@ impl Engine {
             at: now,
             stage,
             vacant_since: vacancy.since,
+            last_registered: memory.last_registered(),
             findings,
             claims,
             evidence,

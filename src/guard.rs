@@ -17,7 +17,7 @@ pub use release::{Release, Released, release};
 pub use retire::{Retirement, Setback};
 pub use sweep::Sweep;
 
-use self::fencing::new_nonce;
+use self::{fencing::new_nonce, sweep::Whom};
 use crate::{
     clock::{Clock, Deadline, monotonic},
     decision::{Decision, Verdict},
@@ -119,13 +119,29 @@ impl Guard {
     /// next. Give it every runner that the autoscaler has: one that is missing is taken to have
     /// departed. Of two with the same scope and name, the first counts.
     pub fn sweep(&self, runners: impl IntoIterator<Item = Runner>) -> Sweep {
-        Sweep::over(self.clone(), runners.into_iter().collect(), Share::All)
+        let runners = runners.into_iter().collect();
+        Sweep::over(self.clone(), runners, Share::All, Whom::Everyone)
     }
 
     /// May these runners be terminated now, which are not all that the autoscaler has? As
     /// [`sweep`](Self::sweep), but nothing follows from a runner that is not asked about.
     pub fn sweep_some(&self, runners: impl IntoIterator<Item = Runner>) -> Sweep {
-        Sweep::over(self.clone(), runners.into_iter().collect(), Share::Some)
+        let runners = runners.into_iter().collect();
+        Sweep::over(self.clone(), runners, Share::Some, Whom::Everyone)
+    }
+
+    /// Which of these instances never became a runner, and may they go? As [`sweep`](Self::sweep) over every runner
+    /// that the autoscaler has, but it decides, and costs more than the listing, only for those that GitHub does not
+    /// list and that no look ever found registered, or whose registration could not be read.
+    pub fn phantoms(&self, runners: impl IntoIterator<Item = Runner>) -> Sweep {
+        let runners = runners.into_iter().collect();
+        Sweep::over(self.clone(), runners, Share::All, Whom::NeverRegistered)
+    }
+
+    /// As [`phantoms`](Self::phantoms), but nothing follows from a runner that is not asked about.
+    pub fn phantoms_some(&self, runners: impl IntoIterator<Item = Runner>) -> Sweep {
+        let runners = runners.into_iter().collect();
+        Sweep::over(self.clone(), runners, Share::Some, Whom::NeverRegistered)
     }
 
     /// Up to `most` of these runners that may go, longest vacant first. As [`sweep_some`](Self::sweep_some), nothing

@@ -274,7 +274,13 @@ impl GitHub {
         call: &Call,
     ) -> Result<Answer<T>, GitHubError> {
         let reply = self.repeat(call, As::App(app), None).await;
-        let reply = reply.map_err(|error| app.explain(call, error))?;
+        let reply = reply.map_err(|error| {
+            let explained = app.explain(call, error);
+            if matches!(explained, GitHubError::App { .. }) && !explained.is_transient() {
+                self.inner.refused.store(true, Ordering::Relaxed);
+            }
+            explained
+        })?;
         let body = parse(call, &reply)?;
         Ok(Answer::of(body, reply.heads))
     }

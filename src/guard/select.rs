@@ -4,7 +4,7 @@
 use super::{
     Guard,
     conclude::Recalled,
-    sweep::{Surveyed, Sweep, distinct, last_heard, most_silent_since},
+    sweep::{Surveyed, Sweep, Whom, distinct, last_heard, most_silent_since},
 };
 use crate::{
     clock::Deadline,
@@ -206,6 +206,9 @@ impl Selection {
             looks = runners.into_iter().zip(recalled).collect();
         }
         let round = self.round.clone();
-        guard.survey(looks, round, reading, self.deadline).await
+        let everyone = Whom::Everyone;
+        guard
+            .survey(looks, everyone, round, reading, self.deadline)
+            .await
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     source::{Ask, Cost, Depth, Round, Share},
     time::{Instant, after},
 };
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, future, stream};
 use std::{
     collections::{HashSet, VecDeque},
     fmt,
@@ -45,8 +45,8 @@ impl Stream for Sweep {
 }
 
 impl Sweep {
-    pub(super) fn over(guard: Guard, runners: Vec<Runner>, share: Share) -> Self {
-        Self::unfolding(Sweeping::Due(guard, runners, share), Sweeping::next)
+    pub(super) fn over(guard: Guard, runners: Vec<Runner>, share: Share, whom: Whom) -> Self {
+        Self::unfolding(Sweeping::Due(guard, runners, share, whom), Sweeping::next)
     }
 
     /// The decisions that come of a state, one after another.
@@ -67,9 +67,18 @@ impl Sweep {
     }
 }
 
+/// Whom a sweep decides about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// All that it is asked about.
+    Everyone,
+    /// Those that are not registered, and that no look ever found registered. The others are left as they are.
+    NeverRegistered,
+}
+
 /// How far a sweep has come.
 enum Sweeping {
-    Due(Guard, Vec<Runner>, Share),
+    Due(Guard, Vec<Runner>, Share, Whom),
     Surveyed(Surveyed),
 }
 
@@ -97,7 +106,7 @@ pub(super) struct Candidate {
 impl Sweeping {
     async fn next(self) -> Option<(Decision, Self)> {
         let mut surveyed = match self {
-            Self::Due(guard, runners, share) => guard.survey_all(runners, share).await,
+            Self::Due(guard, runners, share, whom) => guard.survey_all(runners, share, whom).await,
             Self::Surveyed(surveyed) => surveyed,
         };
         let decision = match surveyed.held.pop_front() {
@@ -114,7 +123,7 @@ impl Sweeping {
 
 impl Guard {
     /// Begins a sweep: surveys all runners.
-    async fn survey_all(&self, runners: Vec<Runner>, share: Share) -> Surveyed {
+    async fn survey_all(&self, runners: Vec<Runner>, share: Share, whom: Whom) -> Surveyed {
         let runners = distinct(runners);
         let policy = self.policy();
         let deadline = Deadline::within(policy.sweep_deadline);
@@ -126,7 +135,7 @@ impl Guard {
         let looks = runners.into_iter().zip(recalled).collect();
         Surveyed {
             permits_left,
-            ..self.survey(looks, round, reading, deadline).await
+            ..self.survey(looks, whom, round, reading, deadline).await
         }
     }
 
@@ -134,13 +143,17 @@ impl Guard {
     pub(super) async fn survey(
         &self,
         looks: Vec<(Runner, Recalled)>,
+        whom: Whom,
         round: Round,
         reading: Deadline,
         deadline: Deadline,
     ) -> Surveyed {
         let decided: Vec<_> = stream::iter(looks)
-            .map(|(runner, recalled)| self.survey_one(runner, recalled, &round, reading, deadline))
+            .map(|(runner, recalled)| {
+                self.survey_one(runner, recalled, whom, &round, reading, deadline)
+            })
             .buffered(AT_ONCE)
+            .filter_map(future::ready)
             .collect()
             .await;
         let heard = decided
@@ -206,22 +219,26 @@ impl Guard {
         &self,
         runner: Runner,
         recalled: Recalled,
+        whom: Whom,
         round: &Round,
         reading: Deadline,
         deadline: Deadline,
-    ) -> Decision {
+    ) -> Option<Decision> {
         let at = self.now();
         let (memory, round) = (recalled.shared(), round.clone());
         let ask = Ask::new(runner.clone(), at, Depth::Survey, memory, round, reading);
         let cheap = |cost: Cost| cost == Cost::Cheap;
         let mut evidence = self.gather(&ask, |source| cheap(source.cost())).await;
         let (so_far, _) = self.decide(&runner, &evidence, &recalled, None);
+        if whom == Whom::NeverRegistered && so_far.assessment().last_registered.is_some() {
+            return None;
+        }
         if is_worth_a_scan(&so_far) {
             let scans = self.gather(&ask, |source| !cheap(source.cost()));
             evidence.extend(scans.await);
         }
-        self.conclude(&runner, evidence, recalled, None, deadline)
-            .await
+        let concluded = self.conclude(&runner, evidence, recalled, None, deadline);
+        Some(concluded.await)
     }
 }
 

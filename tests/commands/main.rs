@@ -13,6 +13,8 @@ mod check;
 #[cfg(feature = "testing")]
 mod deployment;
 mod hook;
+mod phantoms;
+mod registration_token;
 mod replay;
 mod retire;
 #[cfg(feature = "testing")]

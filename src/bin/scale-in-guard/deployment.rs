@@ -1,7 +1,7 @@
 //! What is asked, where it is remembered, and under which policy: the options that `check` and `sweep`
 //! share.
 
-use crate::{Fault, late_store::LateStore, terminal::tell};
+use crate::{Fault, credentials::Credentials, late_store::LateStore, terminal::tell};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use etcetera::BaseStrategy;
@@ -22,8 +22,6 @@ use std::{
     str::FromStr,
     sync::Arc,
 };
-
-const NO_TOKEN: &str = "GITHUB_TOKEN is not set; give it a token that may read the scope's self-hosted runners and the repositories' actions";
 
 /// Which GitHub, and where it is remembered.
 #[derive(Args)]
@@ -52,6 +50,9 @@ pub(crate) struct Place {
 pub(crate) struct Deployment {
     #[command(flatten)]
     pub(crate) place: Place,
+
+    #[command(flatten)]
+    credentials: Credentials,
 
     /// The repositories whose jobs an organisation's or enterprise's runners take, OWNER/NAME, separated
     /// by commas. Jobs found there hold
@@ -170,15 +171,8 @@ impl Place {
     }
 
     /// The GitHub to ask.
-    pub(crate) fn github(&self) -> Result<GitHub, Fault> {
-        let token = match env::var("GITHUB_TOKEN") {
-            Ok(token) if !token.is_empty() => token,
-            Err(env::VarError::NotUnicode(_)) => {
-                return Err("GITHUB_TOKEN is no text, so it is no token".into());
-            }
-            _ => return Err(NO_TOKEN.into()),
-        };
-        let client = GitHub::builder(token).api_url(self.api_url());
+    pub(crate) fn github(&self, credentials: &Credentials) -> Result<GitHub, Fault> {
+        let client = credentials.client()?.api_url(self.api_url());
         Ok(client.plain_http(self.plain_http()).build()?)
     }
 
@@ -232,7 +226,7 @@ impl Deployment {
     pub(crate) fn builder(&self) -> Result<(GuardBuilder, GitHub), Fault> {
         let policy = self.read_policy()?;
         let repositories = self.repositories()?;
-        let github = self.place.github()?;
+        let github = self.place.github(&self.credentials)?;
         let guard = Guard::builder()
             .policy(policy)
             .github(github.clone(), repositories)
@@ -308,7 +302,7 @@ pub(crate) fn beside_busy_only(decision: &Decision) -> String {
 /// GitHub refused the token: nothing was really asked.
 pub(crate) fn unless_refused(github: &GitHub) -> Result<(), Fault> {
     if github.refused_token() {
-        return Err("GitHub refused the token (401); give GITHUB_TOKEN one that is valid".into());
+        return Err("GitHub refused the credentials (401, or the app); give a GITHUB_TOKEN that is valid, or see the id, the key and the installation of the app".into());
     }
     Ok(())
 }

@@ -2,11 +2,14 @@
 
 mod beacon;
 mod check;
+mod credentials;
 mod deployment;
 mod hook;
 mod html;
 mod input;
 mod late_store;
+mod phantoms;
+mod registration_token;
 mod release;
 mod replay;
 mod retire;
@@ -38,8 +41,10 @@ struct Cli {
 enum Command {
     Check(check::Arguments),
     Sweep(sweep::Arguments),
+    Phantoms(phantoms::Arguments),
     Retire(retire::Arguments),
     Release(release::Arguments),
+    RegistrationToken(registration_token::Arguments),
     Shadow(shadow::Arguments),
     Beacon(beacon::Arguments),
     Replay(replay::Arguments),
@@ -69,6 +74,8 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Check(arguments) => wait_for(check::run(&arguments)),
         Command::Sweep(arguments) => wait_for(sweep::run(&arguments)),
+        Command::Phantoms(arguments) => wait_for(phantoms::run(&arguments)),
+        Command::RegistrationToken(arguments) => wait_for(registration_token::run(&arguments)),
         Command::Retire(arguments) => wait_for(retire::run(&arguments)),
         Command::Release(arguments) => wait_for(release::run(&arguments)),
         Command::Beacon(arguments) => wait_for(beacon::run(&arguments)),

@@ -11,7 +11,7 @@ use scale_in_guard::{Decision, Verdict, time::Instant};
 use std::{
     collections::BTreeMap,
     io::{self, IsTerminal, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -50,19 +50,39 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
-    let deployment = &arguments.deployment;
+    decide_each(&arguments.deployment, &arguments.runners, Wanted::All).await
+}
+
+/// Whose decisions are printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    All,
+    /// Of instances that never registered, as far as anybody knows.
+    NeverRegistered,
+}
+
+/// Asks about the runners of a file, and prints the decision about each that is wanted.
+pub(crate) async fn decide_each(
+    deployment: &Deployment,
+    runners: &Path,
+    wanted: Wanted,
+) -> Result<ExitCode, Fault> {
     let scope = &deployment.place.scope;
     let (guard, github) = deployment.guard()?;
-    let read = runners::read(&arguments.runners, scope)?;
+    let read = runners::read(runners, scope)?;
     for fault in &read.faults {
         tell(fault);
     }
     tell(guard.coverage(scope));
     let progress = Progress::over(read.runners.len());
-    let mut sweep = match read.faults.is_empty() {
-        true => guard.sweep(read.runners),
-        // A line that cannot be read names somebody, too.
-        false => guard.sweep_some(read.runners),
+    let given = read.runners.len();
+    // A line that cannot be read names somebody, too.
+    let are_all = read.faults.is_empty();
+    let mut sweep = match (wanted, are_all) {
+        (Wanted::All, true) => guard.sweep(read.runners),
+        (Wanted::All, false) => guard.sweep_some(read.runners),
+        (Wanted::NeverRegistered, true) => guard.phantoms(read.runners),
+        (Wanted::NeverRegistered, false) => guard.phantoms_some(read.runners),
     };
     let mut refused = false;
     let mut tally = Tally::default();
@@ -95,7 +115,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
         out.flush()?;
     }
     progress.clear();
-    tally.print(github.requests());
+    tally.print(wanted, given, github.requests());
     if deployment.shadow {
         tell(guard.shadow_summary(scope).await?);
     }
@@ -149,14 +169,20 @@ impl Tally {
         }
     }
 
-    fn print(&self, requests: u64) {
-        let held = self.asked - self.may_go;
-        if self.asked == 0 {
+    fn print(&self, wanted: Wanted, given: usize, requests: u64) {
+        let (asked, may_go) = (self.asked, self.may_go);
+        let held = asked - may_go;
+        if given == 0 {
             tell("no runner was given");
         }
+        let asked = match wanted {
+            Wanted::All => format!("asked about {asked}"),
+            Wanted::NeverRegistered => {
+                format!("{asked} of {given} are not known to have registered")
+            }
+        };
         tell(format_args!(
-            "asked about {}: {} may go, {held} held; {requests} GitHub requests",
-            self.asked, self.may_go
+            "{asked}: {may_go} may go, {held} held; {requests} GitHub requests"
         ));
         for (code, count) in &self.held {
             tell(format_args!("  held for {code}: {count}"));
