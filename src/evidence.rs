@@ -123,6 +123,10 @@ pub enum Registration {
         /// Whether this scope shows us, or ever showed us, another runner of ours, or minted us a
         /// registration token: then it is the right scope.
         scope_is_ours: bool,
+        /// Whether that listing was empty: also where it cannot be trusted yet, nobody at all was registered in the
+        /// scope, as GitHub says.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        listing_is_empty: bool,
     },
 }
 
@@ -134,6 +138,7 @@ impl Registration {
         Self::Absent {
             beside_listing: true,
             scope_is_ours: true,
+            listing_is_empty: false,
         }
     }
 

@@ -87,7 +87,7 @@ hold_codes! {
     /// An operator pinned the runner.
     Pinned = "pinned", "The pin's end, or the operator takes it away.";
     /// The listing of the scope cannot be trusted.
-    SnapshotUntrusted = "snapshot_untrusted", "A listing whose total matches its rows and that is not shrunken; the same shrunken one in 3 looks over 10 minutes, in a scope that is ours. Where the scope never showed a runner of ours: ask once about one that is registered; if there is one and it is not shown, the operator mends the scope or the token.";
+    SnapshotUntrusted = "snapshot_untrusted", "A listing whose total matches its rows and that is not shrunken; the same shrunken one in 3 looks over 10 minutes, in a scope that is ours. Where the scope never showed a runner of ours: ask once about one that is registered, or mint a registration token for the scope (scale-in-guard registration-token on the same store); if there is one and it is not shown, the operator mends the scope or the token.";
     /// Our clock and GitHub's differ too much.
     ClockSkew = "clock_skew", "The operator sets the clock of this machine.";
     /// This sweep has handed out all the permits it may.
@@ -360,7 +360,7 @@ impl fmt::Display for HoldReason {
             Cause::Pinned(note, None) => write!(f, "pinned by an operator: {note}"),
             Cause::Pinned(note, Some(until)) => write!(f, "pinned by an operator until {}: {note}", At(*until)),
             Cause::SnapshotUntrusted(Doubt::Foreign) => f.write_str(
-                "the listing of this scope shows no runner of ours, and none ever did; ask once about one that is registered here",
+                "the listing of this scope shows no runner of ours, and none ever did; ask once about one that is registered here, or get the tokens for new ones from scale-in-guard registration-token on this store",
             ),
             Cause::SnapshotUntrusted(Doubt::Shrunken) => {
                 f.write_str("the listing of this scope is empty, or shows fewer of our runners than departures explain")

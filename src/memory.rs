@@ -121,7 +121,7 @@ pub struct Memory {
     /// incarnation.
     #[serde(skip_serializing_if = "Option::is_none")]
     launched_at: Option<Instant>,
-    /// The first look that could tell whether the runner is registered.
+    /// The first look that could tell whether the runner is registered, or that nobody is.
     #[serde(skip_serializing_if = "Option::is_none")]
     first_readable: Option<Instant>,
     /// The first look of all, which may have failed.
@@ -202,7 +202,7 @@ impl Memory {
     ) {
         let kept = policy.kept_since(now);
         self.first_look.get_or_insert(now);
-        if seen.registration.is_readable() {
+        if seen.registration.is_met() {
             self.first_readable.get_or_insert(now);
         }
         match seen.registration {

@@ -44,7 +44,12 @@ pub(crate) enum RegistrationSeen {
     /// It could not be read.
     Unreadable,
     /// GitHub knows no such runner. It counts only beside a listing that can be trusted.
-    Absent { counts: bool, scope_is_ours: bool },
+    Absent {
+        counts: bool,
+        scope_is_ours: bool,
+        /// Whether nobody was registered in the scope.
+        listing_is_empty: bool,
+    },
     /// GitHub knows the runner.
     Registered {
         id: Option<RunnerId>,
@@ -290,9 +295,14 @@ impl RegistrationSeen {
                         Registration::Absent {
                             beside_listing,
                             scope_is_ours,
+                            listing_is_empty,
                         } => {
-                            let (counts, ours) = absent.unwrap_or((true, true));
-                            absent = Some((counts && beside_listing, ours && scope_is_ours));
+                            let (counts, ours, empty) = absent.unwrap_or((true, true, true));
+                            absent = Some((
+                                counts && beside_listing,
+                                ours && scope_is_ours,
+                                empty && listing_is_empty,
+                            ));
                         }
                     }
                 }
@@ -302,9 +312,10 @@ impl RegistrationSeen {
         }
         match (registered, absent) {
             (Some((id, busy, offline)), _) => Self::Registered { id, busy, offline },
-            (None, Some((counts, scope_is_ours))) if !failed => Self::Absent {
+            (None, Some((counts, scope_is_ours, listing_is_empty))) if !failed => Self::Absent {
                 counts,
                 scope_is_ours,
+                listing_is_empty,
             },
             _ => Self::Unreadable,
         }
@@ -326,6 +337,18 @@ impl RegistrationSeen {
     /// Whether this look could tell whether the runner is registered.
     pub(crate) fn is_readable(self) -> bool {
         !matches!(self, Self::Unreadable | Self::Absent { counts: false, .. })
+    }
+
+    /// Whether the runner was met at this look: it could be told whether it is registered, or nobody is.
+    pub(crate) fn is_met(self) -> bool {
+        let nobody = matches!(
+            self,
+            Self::Absent {
+                listing_is_empty: true,
+                ..
+            }
+        );
+        self.is_readable() || nobody
     }
 }
 

@@ -190,6 +190,7 @@ impl Situation {
             RegistrationSeen::Absent {
                 counts,
                 scope_is_ours,
+                ..
             } => {
                 let registration = if counts {
                     Registered::Absent

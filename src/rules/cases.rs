@@ -246,6 +246,7 @@ pub(crate) fn absent_where(beside_listing: bool, scope_is_ours: bool, asked: i64
     let absent = Registration::Absent {
         beside_listing,
         scope_is_ours,
+        listing_is_empty: false,
     };
     Evidence::registration(absent, at(asked))
 }

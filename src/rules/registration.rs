@@ -70,6 +70,7 @@ fn unconfirmed(look: &Look<'_>) -> (Unconfirmed, Option<crate::time::Instant>) {
         RegistrationSeen::Absent {
             counts: true,
             scope_is_ours,
+            ..
         },
         Some(absent),
     ) = (seen.registration, memory.absent())

@@ -347,6 +347,7 @@ fn absent(surveyed: &Surveyed, asked_at: Instant) -> Vec<Evidence> {
     let absent = Registration::Absent {
         beside_listing: surveyed.snapshot == Snapshot::Trusted,
         scope_is_ours: surveyed.scope_is_ours,
+        listing_is_empty: surveyed.by_id.is_empty() && surveyed.snapshot != Snapshot::Inconsistent,
     };
     let report = FleetReport {
         snapshot: surveyed.snapshot.clone(),

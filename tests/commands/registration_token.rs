@@ -152,7 +152,8 @@ async fn a_check_by_an_app_that_is_not_installed_could_not_ask() {
     let said = "the app \"4711\" is not installed for repo:acme/atlas";
     assert!(ran.out.contains(said), "{}", ran.out);
     assert!(
-        ran.err.contains("GitHub refused the credentials (401, or the app)"),
+        ran.err
+            .contains("GitHub refused the credentials (401, or the app)"),
         "{}",
         ran.err
     );

@@ -11,6 +11,7 @@
 mod contract;
 mod cost;
 mod jobs;
+mod phantoms;
 mod refusals;
 mod registration;
 mod retire;
@@ -18,4 +19,5 @@ mod retire;
 mod schema;
 mod select;
 mod simulation;
+mod tokens;
 mod world;

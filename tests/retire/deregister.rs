@@ -36,6 +36,7 @@ async fn it_is_deregistered_settles_and_goes_without_its_registration() {
         let untrusted = Registration::Absent {
             beside_listing: false,
             scope_is_ours: true,
+            listing_is_empty: false,
         };
         for absent in [Registration::absent(), untrusted] {
             let world = World::new();
@@ -273,6 +274,7 @@ async fn an_absent_runner_is_not_called_deregistered() {
     world.flag.says(Signal::Registration(Registration::Absent {
         beside_listing: false,
         scope_is_ours: true,
+        listing_is_empty: false,
     }));
     world.later(seconds(90));
     let doubted = guard.retire(&runner(), never).await;
