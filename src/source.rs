@@ -4,7 +4,7 @@ use crate::{
     clock::Deadline,
     evidence::{Claim, Evidence, Own, Signal, Witness},
     memory::Memory,
-    runner::{Runner, RunnerName, Scope},
+    runner::{Runner, RunnerId, RunnerName, Scope},
     time::Instant,
 };
 use async_trait::async_trait;
@@ -141,6 +141,18 @@ impl Ask {
             memory,
             round,
             deadline,
+        }
+    }
+
+    /// The same question about a runner whose number is known now: a source need not take another's job for one
+    /// of its own.
+    pub(crate) fn knowing(self, id: Option<RunnerId>) -> Self {
+        match id.filter(|_| self.runner.id.is_none()) {
+            Some(id) => Self {
+                runner: Arc::new((*self.runner).clone().with_id(id.0)),
+                ..self
+            },
+            None => self,
         }
     }
 

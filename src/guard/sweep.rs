@@ -5,7 +5,7 @@ use super::{Guard, TO_REMEMBER, conclude::Recalled};
 use crate::{
     clock::Deadline,
     decision::{Decision, Verdict},
-    evidence::{Claim, Evidence, Registration, Signal, Status},
+    evidence::{Claim, Evidence, Registration, Signal, Status, shown_id},
     fleet::FleetReport,
     hold::HoldCode,
     policy::Policy,
@@ -234,6 +234,7 @@ impl Guard {
             return None;
         }
         if is_worth_a_scan(&so_far) {
+            let ask = ask.knowing(shown_id(&evidence));
             let scans = self.gather(&ask, |source| !cheap(source.cost()));
             evidence.extend(scans.await);
         }

@@ -194,3 +194,60 @@ async fn a_sweep_that_is_pulled_slowly_reads_again() {
     assert_eq!(second.assessment().runner.name.as_str(), next);
     held_for(&second, HoldCode::JobInProgress);
 }
+
+#[tokio::test]
+async fn an_hour_of_sweeps_in_the_steady_state_costs_less_than_a_thousand_of_its_requests() {
+    let world = World::of("org:acme").await;
+    let repositories: Vec<_> = (0..60)
+        .map(|number| format!("acme/r-{number:02}"))
+        .collect();
+    for repository in &repositories {
+        world.github.add_repository(repository);
+    }
+    let fleet: Vec<_> = (0..100)
+        .map(|number| {
+            let name = format!("i-{number:03}");
+            let id = world.github.register(&world.scope, &name);
+            world.runner(&name).with_id(id.0)
+        })
+        .collect();
+    let jobs: Vec<_> = fleet
+        .iter()
+        .zip(&repositories)
+        .take(40)
+        .map(|(runner, repository)| {
+            let name = runner.name.as_str();
+            world.github.start_job(&world.scope, name, repository)
+        })
+        .collect();
+    let all = repositories
+        .iter()
+        .map(|repository| repository.parse().unwrap());
+    let guard = world.asking(Repositories::all(all)).build().unwrap();
+    // The first sweep reads everything; then an hour of sweeps begins, between which every job makes progress.
+    let _ = sweep(&guard, fleet.clone()).await;
+    assert_eq!(world.github.primary_requests(), 1 + 60 * 6 - 60 + 40);
+    world.github.clear_requests();
+    for _ in 0..12 {
+        world.clock.advance(minutes(5));
+        for &job in &jobs {
+            world.github.progress(job);
+        }
+        let mut decisions = guard.sweep(fleet.clone());
+        while let Some(decision) = decisions.next().await {
+            // Whoever may go is taken when somebody needs it.
+            if decision.verdict() == Verdict::Terminate {
+                break;
+            }
+        }
+    }
+    // For each sweep the listing, a list of runs and one of jobs for each run, and one runner that may go.
+    assert_eq!(world.github.primary_requests(), 12 * (1 + 40 + 40 + 1));
+    // Where nothing changes, it is the listing and whoever may go.
+    world.github.clear_requests();
+    world.clock.advance(minutes(5));
+    let mut decisions = guard.sweep(fleet.clone());
+    while decisions.next().await.unwrap().verdict() == Verdict::Hold {}
+    assert_eq!(world.github.primary_requests(), 2);
+    assert_eq!(world.github.request_count(), 2 + 60 * 6 + 40);
+}
