@@ -274,15 +274,20 @@ impl GitHub {
         call: &Call,
     ) -> Result<Answer<T>, GitHubError> {
         let reply = self.repeat(call, As::App(app), None).await;
-        let reply = reply.map_err(|error| {
-            let explained = app.explain(call, error);
-            if matches!(explained, GitHubError::App { .. }) && !explained.is_transient() {
-                self.inner.refused.store(true, Ordering::Relaxed);
-            }
-            explained
-        })?;
+        // Also the last of several: a 404 of an installation must not be read as one of a runner.
+        let reply =
+            reply.map_err(|error| error.explained(|error| self.explained(app, call, error)))?;
         let body = parse(call, &reply)?;
         Ok(Answer::of(body, reply.heads))
+    }
+
+    /// What a refusal of the app means; it is one of our credentials.
+    fn explained(&self, app: &App, call: &Call, error: GitHubError) -> GitHubError {
+        let explained = app.explain(call, error);
+        if matches!(explained, GitHubError::App { .. }) && !explained.is_transient() {
+            self.inner.refused.store(true, Ordering::Relaxed);
+        }
+        explained
     }
 
     /// Asks as often as it is worth, and not beyond the deadline.
@@ -312,7 +317,9 @@ impl GitHub {
                 Ok(Err(error)) => error,
                 Err(late) => self.no_answer(call, late.to_string()),
             };
-            let pause = pauses.next().filter(|_| call.may_be_repeated(&error));
+            // A token that could not be had was asked for several times already.
+            let may_help = !error.was_repeated() && call.may_be_repeated(&error);
+            let pause = pauses.next().filter(|_| may_help);
             let Some(pause) = pause.and_then(|pause| self.pause(&error, pause, deadline)) else {
                 let took = crate::clock::monotonic().saturating_duration_since(began);
                 let took = TimeDelta::from_std(took).unwrap_or_default();

@@ -245,12 +245,33 @@ impl GitHubError {
         }
     }
 
+    /// The same, with another word of what the last answer was.
+    pub(super) fn explained(self, explain: impl FnOnce(Self) -> Self) -> Self {
+        match self {
+            Self::Repeated {
+                attempts,
+                took,
+                last,
+            } => Self::Repeated {
+                attempts,
+                took,
+                last: Box::new(last.explained(explain)),
+            },
+            error => explain(error),
+        }
+    }
+
     /// The error itself, without how often it was tried.
     fn last(&self) -> &Self {
         match self {
             Self::Repeated { last, .. } => last.last(),
             error => error,
         }
+    }
+
+    /// Whether it was asked several times.
+    pub(super) fn was_repeated(&self) -> bool {
+        matches!(self, Self::Repeated { .. })
     }
 
     /// The same, tried so often.
