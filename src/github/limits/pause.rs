@@ -29,11 +29,7 @@ impl Pause {
 
     /// Until when nothing is sent, if that lies ahead.
     pub(in crate::github) fn until(&self, now: Instant) -> Option<Instant> {
-        let (from, span) = self.state().asked?;
-        // A clock that was set back does not stretch it.
-        (TimeDelta::zero()..span)
-            .contains(&age(now, from))
-            .then(|| after(from, span))
+        self.state().until(now)
     }
 
     /// GitHub asks for a pause, and may say how long. Until when it is.
@@ -42,7 +38,9 @@ impl Pause {
         let span = match told {
             Some(span) => span,
             None => {
-                state.untold = state.untold.saturating_add(1);
+                // Those that were under way when it was asked for are one time with it.
+                let is_another = state.untold == 0 || state.until(now).is_none();
+                state.untold = state.untold.saturating_add(u32::from(is_another));
                 FIRST * 2_i32.saturating_pow((state.untold - 1).min(6))
             }
         };
@@ -61,6 +59,16 @@ impl Pause {
     /// GitHub answered as it should.
     pub(in crate::github) fn answered(&self) {
         self.state().untold = 0;
+    }
+}
+
+impl State {
+    fn until(&self, now: Instant) -> Option<Instant> {
+        let (from, span) = self.asked?;
+        // A clock that was set back does not stretch it.
+        (TimeDelta::zero()..span)
+            .contains(&age(now, from))
+            .then(|| after(from, span))
     }
 }
 
@@ -93,6 +101,17 @@ mod tests {
         }
         pause.answered();
         assert_eq!(pause.ask(at(now), None), at(now + 60));
+    }
+
+    #[test]
+    fn of_many_that_are_refused_at_once_only_the_first_makes_it_longer() {
+        let pause = Pause::default();
+        for second in 0..50 {
+            assert_eq!(pause.ask(at(second), None), at(second + 60));
+        }
+        assert_eq!(pause.until(at(108)), Some(at(109)));
+        assert_eq!(pause.ask(at(109), None), at(229), "the next time");
+        assert_eq!(pause.ask(at(110), None), at(230));
     }
 
     #[test]
