@@ -50,24 +50,18 @@ impl Breaker {
     /// comes of it.
     pub(super) fn admit(&self, now: Instant) -> Result<(), Outage> {
         let mut state = self.state();
-        let Some(open) = state.open else {
-            return Ok(());
-        };
-        let elapsed = age(now, open.from);
-        // A clock that was set back proves nothing.
-        if elapsed < TimeDelta::zero() || elapsed >= open.pause {
-            state.open = Some(Open {
-                from: now,
-                is_probed: true,
-                ..open
-            });
-            return Ok(());
+        if let Some(outage) = state.outage(now) {
+            return Err(outage);
         }
-        Err(Outage {
-            since: state.since.unwrap_or(open.from),
-            until: after(open.from, open.pause),
-            last: state.last.clone(),
-        })
+        if let Some(open) = &mut state.open {
+            (open.from, open.is_probed) = (now, true);
+        }
+        Ok(())
+    }
+
+    /// The outage in which nobody asks at `now`. Nobody is let through by that.
+    pub(super) fn outage(&self, now: Instant) -> Option<Outage> {
+        self.state().outage(now)
     }
 
     /// GitHub answered.
@@ -95,6 +89,19 @@ impl Breaker {
             pause,
             is_probed: false,
         });
+    }
+}
+
+impl State {
+    fn outage(&self, now: Instant) -> Option<Outage> {
+        let open = self.open?;
+        // A clock that was set back proves nothing.
+        let lasts = (TimeDelta::zero()..open.pause).contains(&age(now, open.from));
+        lasts.then(|| Outage {
+            since: self.since.unwrap_or(open.from),
+            until: after(open.from, open.pause),
+            last: self.last.clone(),
+        })
     }
 }
 

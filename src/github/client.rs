@@ -415,9 +415,7 @@ impl GitHub {
     ) -> Result<Reply, GitHubError> {
         let (inner, deadline) = (&self.inner, *deadline);
         let now = self.now();
-        if let Some(until) = inner.pause.until(now) {
-            return Err(limited(call, Limit::Secondary, until));
-        }
+        self.may_send(call)?;
         let taking = pass.primary.take(self.manner.reserve, now);
         let taken = deadline.meet(taking).await;
         let taken = taken.map_err(|late| self.no_answer(call, late.to_string()))?;
@@ -434,17 +432,6 @@ impl GitHub {
             };
             limited(call, limit, spent.until)
         })?;
-        if self.manner.heeds_outage {
-            inner.breaker.admit(now).map_err(|outage| {
-                let Outage { since, until, last } = outage;
-                GitHubError::Down {
-                    request: call.line(),
-                    since,
-                    until,
-                    last,
-                }
-            })?;
-        }
         let turn = inner.pace.turn(call.slot(), deadline).await;
         let _turn = turn.map_err(|no_turn| match no_turn {
             NoTurn::Spent(span) => {
@@ -453,7 +440,13 @@ impl GitHub {
             }
             NoTurn::Crowded => self.no_answer(call, "no turn in time".to_owned()),
         })?;
+        // Meanwhile GitHub may have asked for a pause, or failed.
+        self.may_send(call)?;
         let asked_at = self.now();
+        if self.manner.heeds_outage {
+            let admitted = inner.breaker.admit(asked_at);
+            admitted.map_err(|outage| down(call, outage))?;
+        }
         let time = inner.transport.timeout(call.slot());
         let within = time.min(deadline.left());
         sent.fetch_add(1, Ordering::Relaxed);
@@ -477,6 +470,18 @@ impl GitHub {
             }
         }
         reply
+    }
+
+    /// Whether GitHub asks for nothing to be sent now, or has been failing.
+    fn may_send(&self, call: &Call) -> Result<(), GitHubError> {
+        let now = self.now();
+        if let Some(until) = self.inner.pause.until(now) {
+            return Err(limited(call, Limit::Secondary, until));
+        }
+        match self.inner.breaker.outage(now) {
+            Some(outage) if self.manner.heeds_outage => Err(down(call, outage)),
+            _ => Ok(()),
+        }
     }
 
     /// What the headers of an answer tell of GitHub's clock and of its limit.
@@ -578,6 +583,16 @@ fn limited(call: &Call, limit: Limit, until: Instant) -> GitHubError {
         limit,
         until,
         answer: None,
+    }
+}
+
+fn down(call: &Call, outage: Outage) -> GitHubError {
+    let Outage { since, until, last } = outage;
+    GitHubError::Down {
+        request: call.line(),
+        since,
+        until,
+        last,
     }
 }
 
