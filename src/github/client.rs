@@ -419,7 +419,7 @@ impl GitHub {
         let taking = pass.primary.take(self.manner.reserve, now);
         let taken = deadline.meet(taking).await;
         let taken = taken.map_err(|late| self.no_answer(call, late.to_string()))?;
-        let ticket = taken.map_err(|spent| {
+        let mut ticket = taken.map_err(|spent| {
             let (remaining, limit, reserve) =
                 (spent.told.remaining, spent.told.limit, spent.reserve);
             let limit = match remaining == 0 || reserve == 0 {
@@ -450,11 +450,17 @@ impl GitHub {
         let time = inner.transport.timeout(call.slot());
         let within = time.min(deadline.left());
         sent.fetch_add(1, Ordering::Relaxed);
+        ticket.sent();
         let reply = inner
             .transport
             .send(call, &pass.authorization, etag, within)
             .await;
         self.learn(pass, asked_at, &reply);
+        // A refusal by somebody in between tells nothing of what GitHub counted.
+        let tells = |heads: &Heads| heads.left.is_some() && heads.is_core;
+        if reply.as_ref().is_ok_and(|reply| tells(&reply.heads)) {
+            ticket.counted();
+        }
         drop(ticket);
         if self.manner.heeds_outage {
             match &reply {
