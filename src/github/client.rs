@@ -26,6 +26,7 @@ use std::{
     },
     time::Duration,
 };
+use url::Url;
 
 /// How long a call may take in all where nobody says.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -260,6 +261,13 @@ impl GitHub {
         let body: T = parse(call, &reply)?;
         self.inner.kept.put(&call.url, &reply, body.clone()).await;
         Ok(Answer::of(body, reply.heads))
+    }
+
+    /// Forgets what was read there.
+    pub(super) async fn forget(&self, urls: impl IntoIterator<Item = &Url>) {
+        for url in urls {
+            self.inner.kept.forget(url).await;
+        }
     }
 
     /// Asks for something to be removed.

@@ -54,9 +54,13 @@ impl Kept {
         })
     }
 
+    pub(super) async fn forget(&self, url: &Url) {
+        self.0.invalidate(url).await;
+    }
+
     pub(super) async fn put<T: Send + Sync + 'static>(&self, url: &Url, reply: &Reply, body: T) {
         let Some(etag) = reply.heads.etag.as_deref() else {
-            return self.0.invalidate(url).await;
+            return self.forget(url).await;
         };
         let entry = Entry {
             etag: etag.into(),

@@ -43,7 +43,7 @@ impl GitHub {
     pub(super) async fn pages<P: Page>(&self, first: &Call) -> Result<Pages<P::Row>, GitHubError> {
         let github = &self.until(self.deadline());
         let ask = |call: Call| async move { github.ask::<P>(&call).await };
-        self.follow(first, ask).await
+        self.follow(first, ask, &mut HashSet::new()).await
     }
 
     /// Reads a list to its last page; what has not changed since it was last read costs nothing.
@@ -53,7 +53,13 @@ impl GitHub {
     ) -> Result<Pages<P::Row>, GitHubError> {
         let github = &self.until(self.deadline());
         let ask = |call: Call| async move { github.ask_whether_changed::<P>(&call).await };
-        self.follow(first, ask).await
+        let mut seen = HashSet::new();
+        let list = self.follow(first, ask, &mut seen).await;
+        if let Err(GitHubError::Pages { .. }) = &list {
+            // Where a page leads is kept with it, and its tag need not change with that.
+            self.forget(&seen).await;
+        }
+        list
     }
 
     /// Reads the first page; then, if it names the last, the others at the same time; then whatever else they
@@ -62,6 +68,7 @@ impl GitHub {
         &self,
         first: &Call,
         ask: impl Fn(Call) -> F,
+        seen: &mut HashSet<Url>,
     ) -> Result<Pages<P::Row>, GitHubError>
     where
         F: Future<Output = Result<Answer<P>, GitHubError>>,
@@ -74,7 +81,7 @@ impl GitHub {
             pages: 0,
             is_stuck: false,
         };
-        let mut seen = HashSet::from([first.url.clone()]);
+        seen.insert(first.url.clone());
         let last = answer.last.clone();
         let mut next = list.add(answer);
         if next.is_some()
@@ -90,7 +97,7 @@ impl GitHub {
         }
         // A list without a last page, or one that has grown meanwhile.
         while let Some(link) = next {
-            let call = first.at(self.led_to(first, &link, &mut seen)?);
+            let call = first.at(self.led_to(first, &link, seen)?);
             if list.is_stuck {
                 return Err(leads(
                     &call,
