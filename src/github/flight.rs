@@ -9,9 +9,15 @@ use std::{
     future::Future,
     sync::{Mutex, PoisonError},
 };
+use tokio::task::AbortHandle;
 
 /// What is being fetched, if anything is. It is fetched to its end, also when all who wanted it have gone.
-pub(super) struct Flight<T: Clone>(Mutex<Option<Shared<BoxFuture<'static, T>>>>);
+pub(super) struct Flight<T: Clone>(Mutex<Option<UnderWay<T>>>);
+
+struct UnderWay<T: Clone> {
+    task: AbortHandle,
+    flight: Shared<BoxFuture<'static, T>>,
+}
 
 impl<T: Clone> Default for Flight<T> {
     fn default() -> Self {
@@ -39,16 +45,21 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
     {
         let flight = {
             let mut under_way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let joined = under_way.as_ref().filter(|flight| flight.peek().is_none());
+            // One that has landed is over, also when nobody was there to see it.
+            let joined = under_way.as_ref().filter(|known| !known.task.is_finished());
             match joined {
-                Some(flight) => flight.clone(),
+                Some(known) => known.flight.clone(),
                 None => {
                     if let Some(at_hand) = at_hand() {
                         return at_hand;
                     }
                     let task = tokio::spawn(fetch());
+                    let abort = task.abort_handle();
                     let flight = task.map(|done| done.unwrap_or(lost)).boxed().shared();
-                    *under_way = Some(flight.clone());
+                    *under_way = Some(UnderWay {
+                        task: abort,
+                        flight: flight.clone(),
+                    });
                     flight
                 }
             }
@@ -93,5 +104,14 @@ mod tests {
         assert_eq!(join().await, 2);
         let at_hand = flight.join(|| Some(7), || async { 8 }, 0).await;
         assert_eq!(at_hand, 7);
+    }
+
+    #[tokio::test]
+    async fn what_came_when_all_had_gone_is_not_told_later() {
+        let flight = Flight::<u32>::default();
+        let gone = flight.join(|| None, || async { 1 }, 0).now_or_never();
+        assert_eq!(gone, None);
+        tokio::task::yield_now().await;
+        assert_eq!(flight.join(|| None, || async { 2 }, 0).await, 2);
     }
 }
