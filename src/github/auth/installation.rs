@@ -14,7 +14,7 @@ use crate::{
     time::{Instant, after},
 };
 use chrono::{DateTime, TimeDelta};
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use reqwest::{Method, header::HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -50,7 +50,14 @@ enum Owner {
 struct Installation {
     primary: Arc<Primary>,
     token: Arc<Mutex<Option<Token>>>,
-    renewal: Flight<Result<Token, GitHubError>>,
+    renewal: Flight<Result<Token, NoToken>>,
+}
+
+/// Why there is no token, and for which scope it was asked.
+#[derive(Debug, Clone)]
+struct NoToken {
+    scope: Scope,
+    error: GitHubError,
 }
 
 /// An installation's token.
@@ -146,25 +153,45 @@ impl Installation {
         github: &GitHub,
         scope: &Scope,
     ) -> Result<Token, GitHubError> {
-        let now = github.now();
-        if let Some(token) = self.held_for(MARGIN, now) {
-            return Ok(token);
-        }
-        let renew = || self.renew(app, github, scope);
-        let at_hand = || self.held_for(MARGIN, now).map(Ok);
-        let lost = GitHubError::NoAnswer {
-            request: "POST /app/installations/{id}/access_tokens".to_owned(),
-            host: github.api().host(),
-            what: "the task that asked was given up".to_owned(),
+        let no_token = |what: &str| NoToken {
+            scope: scope.clone(),
+            error: GitHubError::NoAnswer {
+                request: "POST /app/installations/{id}/access_tokens".to_owned(),
+                host: github.api().host(),
+                what: what.to_owned(),
+            },
         };
-        let late = lost.clone();
-        let renewal = self.renewal.join(at_hand, renew, Err(lost));
-        let renewed = github.deadline().meet(renewal).await;
-        match renewed.unwrap_or(Err(late)) {
-            Ok(token) => Ok(token),
-            // It is good for some minutes yet.
-            Err(error) => self.held_for(TimeDelta::zero(), now).ok_or(error),
+        loop {
+            let now = github.now();
+            if let Some(token) = self.held_for(MARGIN, now) {
+                return Ok(token);
+            }
+            let renew = || self.renew(app, github, scope);
+            let at_hand = || self.held_for(MARGIN, now).map(Ok);
+            let lost = no_token("the task that asked was given up");
+            let renewal = self.renewal.join(at_hand, renew, Err(lost));
+            // One that is good for some minutes yet is used, and nobody waits for the next.
+            if let Some(token) = self.held_for(TimeDelta::zero(), now) {
+                let renewed = renewal.now_or_never().and_then(Result::ok);
+                return Ok(renewed.unwrap_or(token));
+            }
+            let renewed = github.deadline().meet(renewal).await;
+            let late = || Err(no_token("no answer in time"));
+            match renewed.unwrap_or_else(|_| late()) {
+                Ok(token) => return Ok(token),
+                // Another repository of the owner may be one that the app may not see.
+                Err(refused) if refused.is_of_another(scope, app) => {}
+                Err(refused) => return Err(refused.error),
+            }
         }
+    }
+}
+
+impl NoToken {
+    /// Whether it says nothing of this scope.
+    fn is_of_another(&self, scope: &Scope, app: &App) -> bool {
+        let is_unknown = self.error.status() == Some(404);
+        self.scope != *scope && is_unknown && app.given_installation().is_none()
     }
 }
 
@@ -175,13 +202,17 @@ impl Installation {
         app: &App,
         github: &GitHub,
         scope: &Scope,
-    ) -> BoxFuture<'static, Result<Token, GitHubError>> {
+    ) -> BoxFuture<'static, Result<Token, NoToken>> {
         let (installation, app) = (Arc::clone(self), app.clone());
         let (github, scope) = (github.unhurried(), scope.clone());
         Box::pin(async move {
-            let token = app.mint(&github, &scope).await?;
-            *installation.held() = Some(token.clone());
-            Ok(token)
+            match app.mint(&github, &scope).await {
+                Ok(token) => {
+                    *installation.held() = Some(token.clone());
+                    Ok(token)
+                }
+                Err(error) => Err(NoToken { scope, error }),
+            }
         })
     }
 }
