@@ -47,6 +47,12 @@ pub enum Fault {
         /// In how many seconds the limit resets, by GitHub's clock when it answers.
         reset_in_seconds: i64,
     },
+    /// The request is carried out, for the first page whichever it asks for, and that leads on: the list
+    /// never ends.
+    Endless {
+        /// Whether each page leads to another one; else to itself.
+        onward: bool,
+    },
     /// It is never answered.
     Hang,
 }

@@ -49,6 +49,20 @@ impl Page {
     }
 }
 
+/// A `Link` from the page that a request asks for to the next one, or to itself.
+pub(super) fn leading_on(request: &Request, base: &str, onward: bool) -> String {
+    let page = Page::of(request).number.saturating_add(1);
+    let query = match onward {
+        true => query_for(page, request),
+        false => Serializer::new(String::new())
+            .extend_pairs(&request.query)
+            .finish(),
+    };
+    let path = &request.path;
+    let origin = base.strip_suffix("/api/v3").unwrap_or(base);
+    format!("<{origin}{path}?{query}>; rel=\"next\"")
+}
+
 /// The query of a request, for another page.
 fn query_for(page: usize, request: &Request) -> String {
     let others = request.query.iter().filter(|(name, _)| name != "page");

@@ -76,6 +76,13 @@ impl Request {
         }
     }
 
+    /// The same, for the first page.
+    pub(super) fn at_first_page(&self) -> Self {
+        let mut request = self.clone();
+        request.query.retain(|(name, _)| name != "page");
+        request
+    }
+
     /// The value of a query parameter.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {

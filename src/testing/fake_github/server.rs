@@ -7,6 +7,7 @@ use super::{
     endpoints::Asked,
     faults::Fault,
     gauge::Answering,
+    paging,
     requests::{Request, Sent},
 };
 use crate::time::after;
@@ -214,6 +215,15 @@ impl World {
                     .with("X-RateLimit-Used", "5000")
                     .with("X-RateLimit-Reset", reset.to_string());
                 Outcome::Whole(self.headed(answer, asked))
+            }
+            Some(Fault::Endless { onward }) => {
+                let first = asked.request.at_first_page();
+                let answer = self.carried_out(&Asked {
+                    request: &first,
+                    ..*asked
+                });
+                let link = paging::leading_on(asked.request, asked.base, onward);
+                Outcome::Whole(answer.with("Link", link))
             }
             Some(Fault::Hang) => Outcome::Never,
         }
