@@ -307,7 +307,7 @@ impl GitHub {
     ) -> Result<Reply, GitHubError> {
         let deadline = self.deadline();
         let began = crate::clock::monotonic();
-        let mut pauses = self.manner.retry.pauses(self.fork_random());
+        let mut pauses = self.pauses();
         let sent = AtomicU32::new(0);
         let attempt = Attempt {
             deadline,
@@ -337,7 +337,12 @@ impl GitHub {
         }
     }
 
-    fn fork_random(&self) -> fastrand::Rng {
+    /// The pauses between the attempts of one call.
+    pub(super) fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
+        self.manner.retry.pauses(self.fork_random())
+    }
+
+    pub(super) fn fork_random(&self) -> fastrand::Rng {
         let random = self.inner.random.lock();
         random.unwrap_or_else(PoisonError::into_inner).fork()
     }
@@ -693,7 +698,7 @@ impl GitHubBuilder {
         self
     }
 
-    /// Makes its pauses the same in every run: for tests.
+    /// Makes its pauses, and the names that it makes up, the same in every run: for tests.
     pub fn jitter_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self

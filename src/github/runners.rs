@@ -37,6 +37,15 @@ pub struct RunnerRow {
     pub connection: Connection,
 }
 
+impl RunnerRow {
+    /// Whether GitHub shows a registration that no runner ever connected to: no version, offline, not busy. Where
+    /// GitHub does not show versions, nobody knows.
+    #[must_use]
+    pub fn never_connected(&self) -> bool {
+        self.connection == Connection::Never && self.status == Status::Offline && !self.busy
+    }
+}
+
 /// Whether a runner was ever connected, by its `version`: GitHub documents it as "only set if the runner has
 /// connected at least once".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@
 mod app;
 mod contract;
 mod cost;
+mod jit;
 mod jobs;
 mod phantoms;
 mod refusals;
