@@ -28,6 +28,8 @@ pub enum Kind {
     Fence,
     /// What operators released of one runner, and why.
     Releases,
+    /// Which registrations of a scope were seen, and which of them connected.
+    Ghosts,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Self::Heartbeat => "heartbeat",
             Self::Fence => "fence",
             Self::Releases => "releases",
+            Self::Ghosts => "ghosts",
         }
     }
 }

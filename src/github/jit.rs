@@ -87,7 +87,7 @@ impl GitHub {
     ///
     /// What remains: GitHub may carry a request out for some 10 seconds after it was given up. A name is given once, so
     /// nothing comes of it where the same name was issued by a later ask; where the call failed, the result names it
-    /// ([`JitTried::unaccounted`]), and `Ghosts` finds it later. A registration found after a lost
+    /// ([`JitTried::unaccounted`]), and [`Ghosts`](super::Ghosts) finds it later. A registration found after a lost
     /// answer is taken to be of this call, though the answer could have been a 409.
     ///
     /// # Errors

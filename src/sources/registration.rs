@@ -4,7 +4,7 @@ use super::shared::{Read, SharedReads, github_for, unheard};
 use crate::{
     clock::Clock,
     evidence::{Evidence, Registration, Signal, Witness},
-    fleet::{FleetReport, Lifetime, Listed, Roster, Snapshot},
+    fleet::{FleetReport, Lifetime, Listed, Roster, Snapshot, skew_seconds},
     github::{GitHub, GitHubError, Listing, RunnerRow},
     memory::Memory,
     policy::Policy,
@@ -12,7 +12,7 @@ use crate::{
     runner::{Runner, RunnerId, RunnerName, Scope},
     source::{Ask, Depth, EvidenceSource, Reach, Round, Share, Trouble},
     store::{Kind, StoreError},
-    time::{Instant, after, age},
+    time::{Instant, after},
 };
 use async_trait::async_trait;
 use std::{
@@ -156,7 +156,7 @@ impl RegistrationSource {
         row.is_called(&ask.runner().name)?;
         self.note_found(ask.runner(), row.lifetime).await;
         let report = FleetReport {
-            clock_skew_seconds: skew(date, asked_at, self.clock.now()),
+            clock_skew_seconds: skew_seconds(date, asked_at, self.clock.now()),
             ..FleetReport::default()
         };
         Ok(evidence(registered(row), report, asked_at))
@@ -193,7 +193,7 @@ impl RegistrationSource {
         asked_at: Instant,
     ) -> Result<Surveyed, Unheard> {
         let listing = github_for(&self.github, ask).runners(scope).await?;
-        let skew = skew(listing.date, asked_at, self.clock.now());
+        let skew = skew_seconds(listing.date, asked_at, self.clock.now());
         let judged = self.judge(scope, &listing, ask.round()).await;
         let (snapshot, scope_is_ours) = judged.map_err(|error| Unheard::Store(Arc::new(error)))?;
         let rows = listing.rows;
@@ -362,12 +362,4 @@ fn evidence(registration: Registration, report: FleetReport, asked_at: Instant) 
         Evidence::new("github", asked_at, Signal::Registration(registration)),
         Evidence::new("github", asked_at, Signal::Fleet(report)),
     ]
-}
-
-/// GitHub's clock less ours, in seconds. GitHub answered between our asking and our receipt.
-fn skew(date: Option<Instant>, asked_at: Instant, received_at: Instant) -> Option<i64> {
-    let date = date?;
-    let ahead = age(date, received_at).num_seconds();
-    let behind = age(date, asked_at).num_seconds();
-    Some(if ahead > 0 { ahead } else { behind.min(0) })
 }

@@ -11,6 +11,7 @@
 mod app;
 mod contract;
 mod cost;
+mod ghosts;
 mod jit;
 mod jobs;
 mod phantoms;

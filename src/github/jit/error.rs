@@ -19,7 +19,7 @@ pub struct JitTried {
     /// Registrations that it removed, to have their name.
     pub removed: Vec<RunnerId>,
     /// Registrations that an ask of its own made, or may have made, and whose config nobody has: ghosts. They
-    /// stay until somebody removes them, such as `Ghosts`.
+    /// stay until somebody removes them, such as [`Ghosts`](crate::github::Ghosts).
     pub left_behind: Vec<RunnerId>,
     /// Names that an ask of its own may have registered, or may yet register, without anybody having seen it: the
     /// answer was lost. GitHub carries a request out for some 10 seconds after it was sent.

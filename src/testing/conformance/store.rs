@@ -423,7 +423,7 @@ fn keys_that_are_easily_confused() -> Vec<Key> {
         "org:e\u{301}",
         "org:\u{e9}",
     ] {
-        for kind in [Kind::Memory, Kind::Shadow, Kind::Fleet] {
+        for kind in [Kind::Memory, Kind::Shadow, Kind::Fleet, Kind::Ghosts] {
             keys.push(of_scope(scope, kind));
             keys.push(of_runner(API, scope, kind, "r-1"));
         }
