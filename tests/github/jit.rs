@@ -1,6 +1,9 @@
 //! Just-in-time runners: one registration for one call, whatever becomes of its answers.
 
-use crate::world::*;
+use crate::{
+    schema::{check_request, contract},
+    world::*,
+};
 use scale_in_guard::{
     github::{GitHubError, IfTaken, Jit, JitError, JitRequest, JitTried},
     runner::RunnerId,
@@ -494,4 +497,23 @@ async fn it_ends_within_its_time_and_says_what_may_be_left() {
     );
     let error = asked.unwrap_err().to_string();
     assert!(error.contains("within some 10 s: r-1"), "{error}");
+}
+
+#[tokio::test]
+async fn every_request_is_one_that_github_documents() {
+    let contract = contract();
+    for scope in ["repo:acme/atlas", "org:acme", "enterprise:acme-inc"] {
+        let world = World::of(scope).await;
+        never_connected(&world);
+        let request = JitRequest::builder(world.scope.clone(), "R-1".parse().unwrap());
+        let request = request.label("gpu").work_folder("w").build().unwrap();
+        let done = world.client().jit_config(&request).await;
+        assert_eq!(told(&done), "issued R-1, asked 2, removed 1");
+        let requests = world.github.requests();
+        let methods: Vec<_> = requests.iter().map(|request| &*request.method).collect();
+        assert_eq!(methods, ["POST", "GET", "GET", "GET", "DELETE", "POST"]);
+        for request in requests {
+            check_request(&contract, &request).unwrap_or_else(|why| panic!("{request:?}: {why}"));
+        }
+    }
 }

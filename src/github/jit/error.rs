@@ -31,7 +31,7 @@ pub struct JitTried {
 #[non_exhaustive]
 pub enum JitError {
     /// The name is taken, and what has it was not removed.
-    #[error("{}; give another name, or let it choose one (IfTaken::FreshName){tried}", taken(.name, .by.as_deref()))]
+    #[error("{}; give another name, or let it choose one (--if-taken fresh-name, IfTaken::FreshName){tried}", taken(.name, .by.as_deref()))]
     Taken {
         /// The name.
         name: RunnerName,
