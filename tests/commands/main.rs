@@ -12,8 +12,14 @@
 mod check;
 #[cfg(feature = "testing")]
 mod deployment;
+#[cfg(feature = "testing")]
+mod ghosts;
 mod hook;
+#[cfg(feature = "testing")]
+mod jit_config;
+#[cfg(feature = "testing")]
 mod phantoms;
+#[cfg(feature = "testing")]
 mod registration_token;
 mod replay;
 mod retire;

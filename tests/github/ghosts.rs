@@ -385,7 +385,11 @@ async fn a_store_or_a_github_that_fails_is_told_and_nothing_is_removed() {
         world.scope.clone(),
         Kind::Ghosts,
     );
-    let kept = haunted.store.read(std::slice::from_ref(&key)).await.unwrap();
+    let kept = haunted
+        .store
+        .read(std::slice::from_ref(&key))
+        .await
+        .unwrap();
     let version = kept[0].as_ref().map(|record| record.version);
     let spoilt = haunted.store.swap(&key, version, "spoilt").await.unwrap();
     assert!(matches!(spoilt, Swap::Done(_)));

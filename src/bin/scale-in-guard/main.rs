@@ -4,11 +4,14 @@ mod beacon;
 mod check;
 mod credentials;
 mod deployment;
+mod ghosts;
 mod hook;
 mod html;
 mod input;
+mod jit_config;
 mod late_store;
 mod phantoms;
+mod refusal;
 mod registration_token;
 mod release;
 mod replay;
@@ -46,6 +49,8 @@ enum Command {
     Release(release::Arguments),
     RegistrationToken(registration_token::Arguments),
     Shadow(shadow::Arguments),
+    JitConfig(jit_config::Arguments),
+    Ghosts(ghosts::Arguments),
     Beacon(beacon::Arguments),
     Replay(replay::Arguments),
     Hook(hook::Arguments),
@@ -78,6 +83,8 @@ fn main() -> ExitCode {
         Command::RegistrationToken(arguments) => wait_for(registration_token::run(&arguments)),
         Command::Retire(arguments) => wait_for(retire::run(&arguments)),
         Command::Release(arguments) => wait_for(release::run(&arguments)),
+        Command::JitConfig(arguments) => wait_for(jit_config::run(&arguments)),
+        Command::Ghosts(arguments) => wait_for(ghosts::run(&arguments)),
         Command::Beacon(arguments) => wait_for(beacon::run(&arguments)),
         Command::Shadow(arguments) => wait_for(shadow::run(&arguments)),
         Command::Replay(arguments) => Ok(replay::run(&arguments)),
