@@ -1,6 +1,6 @@
 //! The gate before a spawn: whether GitHub can register a runner at all, before a slot is taken for it.
 
-use super::{RegistrationError, RegistrationToken, RegistrationTokens};
+use super::{Jit, JitError, JitRequest, RegistrationError, RegistrationToken, RegistrationTokens};
 use crate::runner::Scope;
 use std::{fmt, sync::Arc};
 use thiserror::Error;
@@ -33,10 +33,11 @@ pub struct SpawnGate {
     free: Arc<Semaphore>,
 }
 
-/// One spawn that is under way. When it is dropped, the next may begin.
+/// One spawn that is under way, with what its runner is registered by: a token, or a just-in-time configuration. When
+/// it is dropped, the next may begin.
 #[must_use = "a spawn that is dropped is over"]
-pub struct Spawn {
-    token: RegistrationToken,
+pub struct Spawn<T = RegistrationToken> {
+    ticket: T,
     _place: OwnedSemaphorePermit,
 }
 
@@ -50,6 +51,9 @@ pub enum GateShut {
     /// GitHub cannot register runners.
     #[error("GitHub cannot register a runner: {0}")]
     Registration(#[from] RegistrationError),
+    /// GitHub gives no just-in-time configuration.
+    #[error("GitHub cannot register a runner: {0}")]
+    Jit(#[from] JitError),
 }
 
 impl SpawnGate {
@@ -71,9 +75,21 @@ impl SpawnGate {
     pub async fn enter(&self, scope: &Scope) -> Result<Spawn, GateShut> {
         // A gate that is shut keeps nobody waiting for a place.
         self.tokens.outlook(scope)?;
-        // It is never closed.
-        let place = Arc::clone(&self.free).acquire_owned().await;
-        self.begin(scope, place.map_err(|_| GateShut::Full)?).await
+        let place = self.place().await?;
+        self.begin(scope, place).await
+    }
+
+    /// Waits for a place and for a just-in-time configuration. An adopted registration, whose configuration GitHub
+    /// shows no more, takes a place as well.
+    ///
+    /// # Errors
+    /// [`GateShut::Jit`] when there is none. No place is taken then.
+    pub async fn enter_jit(&self, request: &JitRequest) -> Result<Spawn<Jit>, GateShut> {
+        let place = self.place().await?;
+        Ok(Spawn {
+            ticket: self.tokens.jit_config(request).await?,
+            _place: place,
+        })
     }
 
     /// The same, without waiting for a place.
@@ -91,9 +107,15 @@ impl SpawnGate {
         self.free.available_permits()
     }
 
+    async fn place(&self) -> Result<OwnedSemaphorePermit, GateShut> {
+        let place = Arc::clone(&self.free).acquire_owned().await;
+        // It is never closed.
+        place.map_err(|_| GateShut::Full)
+    }
+
     async fn begin(&self, scope: &Scope, place: OwnedSemaphorePermit) -> Result<Spawn, GateShut> {
         Ok(Spawn {
-            token: self.tokens.registration_token(scope).await?,
+            ticket: self.tokens.registration_token(scope).await?,
             _place: place,
         })
     }
@@ -103,7 +125,15 @@ impl Spawn {
     /// The token for its runner.
     #[must_use]
     pub fn token(&self) -> &RegistrationToken {
-        &self.token
+        &self.ticket
+    }
+}
+
+impl Spawn<Jit> {
+    /// The configuration for its runner.
+    #[must_use]
+    pub fn jit(&self) -> &Jit {
+        &self.ticket
     }
 }
 
@@ -115,10 +145,10 @@ impl fmt::Debug for SpawnGate {
     }
 }
 
-impl fmt::Debug for Spawn {
+impl<T: fmt::Debug> fmt::Debug for Spawn<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spawn")
-            .field("token", &self.token)
+            .field("ticket", &self.ticket)
             .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,7 @@
 //! Registration tokens: one for many runners, and through a burst of failures.
 
 use super::{
-    GitHub, GitHubError, Retry,
+    GitHub, GitHubError, Jit, JitError, JitRequest, Retry,
     call::{Call, Right},
     flight::Flight,
 };
@@ -169,6 +169,23 @@ impl RegistrationTokens {
             .flight
             .join(|| tokens.at_hand(now, self.usable_for), fly, lost)
             .await
+    }
+
+    /// A just-in-time configuration instead of a token, as [`GitHub::jit_config`] gets it, within the
+    /// [patience](Self::patience) of these. That the scope is ours is noted as for a token.
+    ///
+    /// # Errors
+    /// [`JitError`] when there is none. Then start no runner.
+    pub async fn jit_config(&self, request: &JitRequest) -> Result<Jit, JitError> {
+        let jit = self
+            .github
+            .within(self.patience)
+            .jit_config(request)
+            .await?;
+        if let Jit::Issued { .. } = &jit {
+            self.note(request.scope()).await;
+        }
+        Ok(jit)
     }
 
     /// Whether GitHub could mint tokens for this scope when it was last asked; `Ok` where nobody asked yet.

@@ -4,7 +4,9 @@ use crate::world::*;
 use chrono::TimeDelta;
 use scale_in_guard::{
     clock::Clock,
-    github::{GateShut, GitHubBuilder, RegistrationTokens, SpawnGate},
+    github::{GateShut, GitHubBuilder, Jit, JitRequest, RegistrationTokens, SpawnGate},
+    store::{Kind, Store},
+    stores::MemoryStore,
     testing::{
         TokioClock,
         fake_github::{Fault, NewRunner},
@@ -235,4 +237,26 @@ async fn no_debug_shows_a_token() {
         "{told}"
     );
     assert!(!told.contains(world.github.token()), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_just_in_time_runner_goes_through_the_gate_and_shows_the_scope_as_ours() {
+    let world = Paused::new().await;
+    let store = std::sync::Arc::new(MemoryStore::new());
+    let gate = SpawnGate::new(world.tokens().noted_in(store.clone()), 1);
+    let request = JitRequest::builder(world.scope.clone(), "i-1".parse().unwrap());
+    let request = request.label("linux").build().unwrap();
+    world
+        .github
+        .fail("/generate-jitconfig", Fault::status(403), Some(1));
+    let shut = gate.enter_jit(&request).await.unwrap_err();
+    assert!(matches!(&shut, GateShut::Jit(_)), "{shut}");
+    assert_eq!(gate.free(), 1);
+    let scope = &world.scope;
+    assert!(store.scan("", scope, Kind::Fleet).await.unwrap().is_empty());
+    let spawn = gate.enter_jit(&request).await.unwrap();
+    assert!(matches!(spawn.jit(), Jit::Issued { .. }));
+    assert_eq!(gate.free(), 0);
+    let api = world.client().build().unwrap().api().host();
+    assert_eq!(store.scan(&api, scope, Kind::Fleet).await.unwrap().len(), 1);
 }

@@ -5,12 +5,12 @@ use crate::{
 };
 use clap::{Args, ValueEnum};
 use scale_in_guard::{
-    github::{IfTaken, Jit, JitRequest, JitTried},
+    github::{IfTaken, Jit, JitRequest, JitTried, RegistrationTokens},
     runner::RunnerName,
 };
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, time::Duration};
 
 /// Register a just-in-time runner, and print the config that its program is started with, alone on standard output
 ///
@@ -18,7 +18,8 @@ use std::{io::Write, process::ExitCode};
 /// GitHub shows it once. It goes nowhere else: not into the log, and not into an error.
 ///
 /// Where GitHub's answer is lost, it looks whether the runner was registered all the same, and goes on by
-/// --if-taken: nothing is registered twice under one name. It takes 30 s at the most.
+/// --if-taken: nothing is registered twice under one name. It takes 30 s at the most. That the scope is yours is
+/// remembered in the store, as for registration-token.
 ///
 /// The token is read from GITHUB_TOKEN, and is a secret too: it must be able to write (a repository's
 /// administration:write, an organisation's organization_self_hosted_runners:write; of an enterprise a classic token
@@ -91,8 +92,11 @@ impl From<Taken> for IfTaken {
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     let request = arguments.request()?;
-    let github = arguments.place.github(&arguments.credentials)?;
-    match github.jit_config(&request).await {
+    let place = &arguments.place;
+    let registrar = RegistrationTokens::new(place.github(&arguments.credentials)?)
+        .patience(Duration::from_secs(30))
+        .noted_in(place.store()?);
+    match registrar.jit_config(&request).await {
         Ok(jit) => arguments.tell_of(&jit),
         Err(error) => {
             tell(format_args!("scale-in-guard: {error}"));
