@@ -64,17 +64,22 @@ impl Pace {
         slot: Slot,
         deadline: Deadline,
     ) -> Result<OwnedSemaphorePermit, NoTurn> {
-        while let Some(at) = self.claim(slot) {
+        loop {
+            let turn = deadline.meet(Arc::clone(&self.at_once).acquire_owned());
+            let turn = match turn.await {
+                Ok(Ok(turn)) => turn,
+                // It is never closed.
+                Ok(Err(_)) | Err(Late) => return Err(NoTurn::Crowded),
+            };
+            // Only now: a request counts when it is sent, not when it begins to wait.
+            let Some(at) = self.claim(slot) else {
+                return Ok(turn);
+            };
+            drop(turn);
             if deadline.is_before(at) {
                 return Err(NoTurn::Spent(at.duration_since(Instant::now())));
             }
             sleep_until(at).await;
-        }
-        let turn = deadline.meet(Arc::clone(&self.at_once).acquire_owned());
-        match turn.await {
-            Ok(Ok(turn)) => Ok(turn),
-            // It is never closed.
-            Ok(Err(_)) | Err(Late) => Err(NoTurn::Crowded),
         }
     }
 
@@ -156,6 +161,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn those_who_wait_for_others_to_end_do_not_come_in_a_crowd() {
+        let pace = Pace::new(Limits {
+            at_once: 1,
+            points_per_minute: 10,
+            ..Limits::default()
+        });
+        let sent = Mutex::new(Vec::new());
+        let (pace, sent) = (&pace, &sent);
+        let reads = (0..40).map(|number| async move {
+            let turn = pace.turn(Slot::Read, deadline(600)).await.unwrap();
+            sent.lock().unwrap().push(Instant::now());
+            // The first takes so long that the others' minute is almost over.
+            let takes = if number == 0 { 59 } else { 0 };
+            tokio::time::sleep(Duration::from_secs(takes)).await;
+            drop(turn);
+        });
+        let _ = futures::future::join_all(reads).await;
+        let sent = sent.lock().unwrap().clone();
+        for &from in &sent {
+            let within = sent.iter().filter(|&&at| at >= from && at < from + MINUTE);
+            assert!(within.count() <= 10);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn writes_keep_their_distance_and_reads_do_not_wait_for_them() {
         let pace = Pace::new(Limits::default());
         let began = Instant::now();
@@ -181,6 +211,8 @@ mod tests {
             NoTurn::Crowded
         );
         drop(first);
+        // It was not sent, so the second point is there.
+        let _ = pace.turn(Slot::Read, deadline(1)).await.unwrap();
         let spent = NoTurn::Spent(MINUTE - Duration::from_secs(1));
         assert_eq!(
             pace.turn(Slot::Read, deadline(1)).await.unwrap_err(),
