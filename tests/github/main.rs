@@ -11,9 +11,13 @@
 mod app;
 mod contract;
 mod cost;
+mod faults;
 mod ghosts;
 mod jit;
 mod jobs;
+mod limits;
+mod log;
+mod outage;
 mod phantoms;
 mod refusals;
 mod registration;

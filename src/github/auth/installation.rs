@@ -50,7 +50,7 @@ enum Owner {
 struct Installation {
     primary: Arc<Primary>,
     token: Arc<Mutex<Option<Token>>>,
-    renewal: Flight<Result<Token, NoToken>>,
+    renewal: Flight<Result<Token, Box<NoToken>>>,
 }
 
 /// Why there is no token, and for which scope it was asked.
@@ -153,13 +153,15 @@ impl Installation {
         github: &GitHub,
         scope: &Scope,
     ) -> Result<Token, GitHubError> {
-        let no_token = |what: &str| NoToken {
-            scope: scope.clone(),
-            error: GitHubError::NoAnswer {
-                request: "POST /app/installations/{id}/access_tokens".to_owned(),
-                host: github.api().host(),
-                what: what.to_owned(),
-            },
+        let no_token = |what: &str| {
+            Box::new(NoToken {
+                scope: scope.clone(),
+                error: GitHubError::NoAnswer {
+                    request: "POST /app/installations/{id}/access_tokens".to_owned(),
+                    host: github.api().host(),
+                    what: what.to_owned(),
+                },
+            })
         };
         loop {
             let now = github.now();
@@ -176,8 +178,8 @@ impl Installation {
                 return Ok(renewed.unwrap_or(token));
             }
             let renewed = github.deadline().meet(renewal).await;
-            let late = || Err(no_token("no answer in time"));
-            match renewed.unwrap_or_else(|_| late()) {
+            let late = |_| Err(no_token("no answer in time"));
+            match renewed.unwrap_or_else(late) {
                 Ok(token) => return Ok(token),
                 // Another repository of the owner may be one that the app may not see.
                 Err(refused) if refused.is_of_another(scope, app) => {}
@@ -202,7 +204,7 @@ impl Installation {
         app: &App,
         github: &GitHub,
         scope: &Scope,
-    ) -> BoxFuture<'static, Result<Token, NoToken>> {
+    ) -> BoxFuture<'static, Result<Token, Box<NoToken>>> {
         let (installation, app) = (Arc::clone(self), app.clone());
         let (github, scope) = (github.unhurried(), scope.clone());
         Box::pin(async move {
@@ -211,7 +213,7 @@ impl Installation {
                     *installation.held() = Some(token.clone());
                     Ok(token)
                 }
-                Err(error) => Err(NoToken { scope, error }),
+                Err(error) => Err(Box::new(NoToken { scope, error })),
             }
         })
     }
