@@ -5,8 +5,10 @@
 //! where that may help and does no harm, and never beyond its time. What a failure means for a decision, and
 //! what each call may be repeated for, stands in docs/reliability.md.
 
+mod attempt;
 mod auth;
 mod breaker;
+mod builder;
 mod call;
 mod client;
 mod error;
@@ -26,7 +28,8 @@ mod send;
 mod tokens;
 
 pub use auth::{App, AppKey};
-pub use client::{GitHub, GitHubBuilder};
+pub use builder::GitHubBuilder;
+pub use client::GitHub;
 pub use error::{GitHubError, Limit, Refusal, SetupError};
 pub use gate::{GateShut, Spawn, SpawnGate};
 pub use ghosts::{Ghost, GhostRemoval, Ghosts, GhostsError, KeptFor};

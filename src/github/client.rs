@@ -1,21 +1,22 @@
 //! One client behind every call.
 
 use super::{
-    API_URL, ApiUrl, App, GitHubError, Limit, Limits, PlainHttp, Retry, SetupError,
-    auth::{Credentials, Pass},
-    breaker::{Breaker, Outage},
+    ApiUrl, App, GitHubBuilder, GitHubError, Retry,
+    attempt::Attempt,
+    auth::Credentials,
+    breaker::Breaker,
+    builder::Who,
     call::Call,
     kept::Kept,
-    limits::{NoTurn, Pace, Pause},
+    limits::{Pace, Pause},
     send::{Heads, Reply, Transport},
 };
 use crate::{
-    clock::{Clock, Deadline, SystemClock},
+    clock::{Clock, Deadline},
     policy::RequestReserve,
     time::{Instant, after, age},
 };
 use chrono::TimeDelta;
-use reqwest::Method;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use std::{
@@ -50,33 +51,46 @@ const HOUR: TimeDelta = TimeDelta::hours(1);
 /// for it: calls fail at once until one that is let through succeeds. See docs/reliability.md.
 #[derive(Clone)]
 pub struct GitHub {
-    inner: Arc<Inner>,
-    clock: Arc<dyn Clock>,
-    manner: Manner,
+    pub(super) inner: Arc<Inner>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) manner: Manner,
 }
 
-struct Inner {
-    transport: Transport,
-    credentials: Credentials,
-    pace: Pace,
-    pause: Pause,
-    breaker: Breaker,
-    kept: Kept,
+/// What clones share.
+pub(super) struct Inner {
+    pub(super) transport: Transport,
+    pub(super) credentials: Credentials,
+    pub(super) pace: Pace,
+    pub(super) pause: Pause,
+    pub(super) breaker: Breaker,
+    pub(super) kept: Kept,
     /// GitHub's clock less ours, as the last answer told.
-    ahead: Mutex<TimeDelta>,
-    random: Mutex<fastrand::Rng>,
-    refused: AtomicBool,
+    pub(super) ahead: Mutex<TimeDelta>,
+    pub(super) random: Mutex<fastrand::Rng>,
+    /// Whether GitHub's last word about our credentials was a refusal.
+    pub(super) refused: AtomicBool,
 }
 
 /// How a handle asks.
 #[derive(Debug, Clone, Copy)]
-struct Manner {
+pub(super) struct Manner {
     time: Time,
     retry: Retry,
     /// What is left to others.
-    reserve: Option<RequestReserve>,
+    pub(super) reserve: Option<RequestReserve>,
     /// Whether an outage keeps it from asking, and its failures count as one.
-    heeds_outage: bool,
+    pub(super) heeds_outage: bool,
+}
+
+impl Manner {
+    pub(super) fn of(retry: Retry) -> Self {
+        Self {
+            time: Time::Each(CALL_TIMEOUT),
+            retry,
+            reserve: None,
+            heeds_outage: true,
+        }
+    }
 }
 
 /// How long a call may take in all.
@@ -84,31 +98,6 @@ struct Manner {
 enum Time {
     Each(Duration),
     Until(Deadline),
-}
-
-/// How to reach a GitHub.
-#[must_use = "a builder asks nobody anything"]
-pub struct GitHubBuilder {
-    who: Who,
-    api_url: String,
-    plain: PlainHttp,
-    request_timeout: Option<Duration>,
-    retry: Retry,
-    limits: Limits,
-    seed: Option<u64>,
-    clock: Arc<dyn Clock>,
-}
-
-enum Who {
-    Token(SecretString),
-    App(App),
-}
-
-/// One of the attempts that a call takes.
-struct Attempt<'a> {
-    deadline: Deadline,
-    /// How many requests they have sent.
-    sent: &'a AtomicU32,
 }
 
 /// On whose behalf a call is made.
@@ -225,7 +214,7 @@ impl GitHub {
         after(at, -self.ahead())
     }
 
-    fn ahead(&self) -> TimeDelta {
+    pub(super) fn ahead(&self) -> TimeDelta {
         let ahead = self.inner.ahead.lock();
         *ahead.unwrap_or_else(PoisonError::into_inner)
     }
@@ -354,265 +343,6 @@ impl GitHub {
         let pause = pause.max(asked_for.unwrap_or_default());
         (pause < deadline.left()).then_some(pause)
     }
-
-    async fn attempt(
-        &self,
-        call: &Call,
-        etag: Option<&str>,
-        attempt: &Attempt<'_>,
-    ) -> Result<Reply, GitHubError> {
-        let credentials = &self.inner.credentials;
-        let pass = credentials.pass(self, call).await?;
-        let mut reply = self.send(call, &pass, etag, attempt).await?;
-        if reply.status == 401 && credentials.refused(&pass, call) {
-            let pass = credentials.pass(self, call).await?;
-            reply = self.send(call, &pass, etag, attempt).await?;
-        }
-        self.judge(call, reply, etag)
-    }
-
-    async fn attempt_as_app(
-        &self,
-        app: &App,
-        call: &Call,
-        attempt: &Attempt<'_>,
-    ) -> Result<Reply, GitHubError> {
-        let ahead = self.ahead();
-        let pass = self.pass_of(app, call)?;
-        let mut reply = self.send(call, &pass, None, attempt).await?;
-        // Dated by a clock that was off: the refusal itself says by how much.
-        let was_off = (self.ahead() - ahead).abs() > TimeDelta::seconds(30);
-        if reply.status == 401 && was_off {
-            let pass = self.pass_of(app, call)?;
-            reply = self.send(call, &pass, None, attempt).await?;
-        }
-        self.judge(call, reply, None)
-    }
-
-    fn pass_of(&self, app: &App, call: &Call) -> Result<Pass, GitHubError> {
-        let authorization = app.jwt(after(self.now(), self.ahead()));
-        let unsigned = || self.no_answer(call, "the app's private key does not sign".to_owned());
-        Ok(Pass {
-            authorization: authorization.ok_or_else(unsigned)?,
-            primary: Arc::default(),
-        })
-    }
-
-    /// Whether an answer is what was asked for.
-    fn judge(&self, call: &Call, reply: Reply, etag: Option<&str>) -> Result<Reply, GitHubError> {
-        let is_good = match (reply.status, &call.method) {
-            (200, &Method::GET) | (200 | 201, &Method::POST) | (204, &Method::DELETE) => true,
-            (304, &Method::GET) => etag.is_some(),
-            _ => false,
-        };
-        let is_limited = limit_of(&reply).is_some();
-        if !is_limited {
-            self.inner.pause.answered();
-        }
-        if is_good || reply.status == 401 {
-            self.inner.refused.store(!is_good, Ordering::Relaxed);
-        }
-        match is_good {
-            true => Ok(reply),
-            false => Err(self.refusal(call, &reply)),
-        }
-    }
-
-    /// Sends one request, if the limits and GitHub's health allow it.
-    async fn send(
-        &self,
-        call: &Call,
-        pass: &Pass,
-        etag: Option<&str>,
-        Attempt { deadline, sent }: &Attempt<'_>,
-    ) -> Result<Reply, GitHubError> {
-        let (inner, deadline) = (&self.inner, *deadline);
-        let now = self.now();
-        self.may_send(call)?;
-        let taking = pass.primary.take(self.manner.reserve, now);
-        let taken = deadline.meet(taking).await;
-        let taken = taken.map_err(|late| self.no_answer(call, late.to_string()))?;
-        let mut ticket = taken.map_err(|spent| {
-            let (remaining, limit, reserve) =
-                (spent.told.remaining, spent.told.limit, spent.reserve);
-            let limit = match remaining == 0 || reserve == 0 {
-                true => Limit::Primary,
-                false => Limit::Reserve {
-                    remaining,
-                    limit,
-                    reserve,
-                },
-            };
-            limited(call, limit, spent.until)
-        })?;
-        let turn = inner.pace.turn(call.slot(), deadline).await;
-        let _turn = turn.map_err(|no_turn| match no_turn {
-            NoTurn::Spent(span) => {
-                let span = TimeDelta::from_std(span).unwrap_or(HOUR);
-                limited(call, Limit::Pace, after(now, span))
-            }
-            NoTurn::Crowded => self.no_answer(call, "no turn in time".to_owned()),
-        })?;
-        // Meanwhile GitHub may have asked for a pause, or failed.
-        self.may_send(call)?;
-        let asked_at = self.now();
-        if self.manner.heeds_outage {
-            let admitted = inner.breaker.admit(asked_at);
-            admitted.map_err(|outage| down(call, outage))?;
-        }
-        let time = inner.transport.timeout(call.slot());
-        let within = time.min(deadline.left());
-        sent.fetch_add(1, Ordering::Relaxed);
-        ticket.sent();
-        let reply = inner
-            .transport
-            .send(call, &pass.authorization, etag, within)
-            .await;
-        self.learn(pass, asked_at, &reply);
-        // A refusal by somebody in between tells nothing of what GitHub counted.
-        let tells = |heads: &Heads| heads.left.is_some() && heads.is_core;
-        if reply.as_ref().is_ok_and(|reply| tells(&reply.heads)) {
-            ticket.counted();
-        }
-        drop(ticket);
-        if self.manner.heeds_outage {
-            match &reply {
-                Ok(reply) if reply.status == 408 || reply.status >= 500 => {
-                    inner
-                        .breaker
-                        .failed(self.now(), &reply.refusal().to_string());
-                }
-                Ok(_) => inner.breaker.answered(),
-                // Whoever had no time to wait says nothing of GitHub.
-                Err(_) if within < time => {}
-                Err(error) => inner.breaker.failed(self.now(), &error.to_string()),
-            }
-        }
-        reply
-    }
-
-    /// Whether GitHub asks for nothing to be sent now, or has been failing.
-    fn may_send(&self, call: &Call) -> Result<(), GitHubError> {
-        let now = self.now();
-        if let Some(until) = self.inner.pause.until(now) {
-            return Err(limited(call, Limit::Secondary, until));
-        }
-        match self.inner.breaker.outage(now) {
-            Some(outage) if self.manner.heeds_outage => Err(down(call, outage)),
-            _ => Ok(()),
-        }
-    }
-
-    /// What the headers of an answer tell of GitHub's clock and of its limit.
-    fn learn(&self, pass: &Pass, asked_at: Instant, reply: &Result<Reply, GitHubError>) {
-        let Ok(reply) = reply else {
-            return;
-        };
-        let heads = &reply.heads;
-        let now = self.now();
-        if let Some(date) = heads.date {
-            // It was answered between our asking and our receipt.
-            let (ahead, behind) = (age(date, now), age(date, asked_at));
-            let ahead = match ahead > TimeDelta::zero() {
-                true => ahead,
-                false => behind.min(TimeDelta::zero()),
-            };
-            let mut known = self
-                .inner
-                .ahead
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *known = ahead;
-        }
-        let is_good = (200..400).contains(&reply.status);
-        match (heads.left, heads.resets_at) {
-            (Some(left), Some(at)) if heads.is_core => {
-                let until = self.in_our_time(at);
-                pass.primary.learn(Some((left, until)), now);
-            }
-            (None, _) if is_good => pass.primary.learn(None, now),
-            _ => {}
-        }
-    }
-
-    /// What a refusal means, in GitHub's order ("Rate limits for the REST API").
-    fn refusal(&self, call: &Call, reply: &Reply) -> GitHubError {
-        let answer = reply.refusal();
-        let (request, heads) = (call.line(), &reply.heads);
-        if let Some(limit) = limit_of(reply) {
-            let now = self.now();
-            let until = match limit {
-                Limit::Primary => {
-                    let resets_at = heads.resets_at.map(|at| self.in_our_time(at));
-                    let soonest = after(now, TimeDelta::seconds(1));
-                    let latest = after(now, HOUR);
-                    resets_at.map_or(latest, |at| at.clamp(soonest, latest))
-                }
-                _ => self.inner.pause.ask(now, heads.retry_after),
-            };
-            return GitHubError::RateLimited {
-                request,
-                limit,
-                until,
-                answer: Some(answer),
-            };
-        }
-        let needs = match &heads.accepted {
-            Some(accepted) if !accepted.is_empty() => {
-                format!("{} (GitHub would accept {accepted})", call.needs())
-            }
-            _ => call.needs(),
-        };
-        GitHubError::Status {
-            request,
-            answer,
-            needs,
-        }
-    }
-
-    fn no_answer(&self, call: &Call, what: String) -> GitHubError {
-        GitHubError::NoAnswer {
-            request: call.line(),
-            host: self.api().host(),
-            what,
-        }
-    }
-}
-
-/// The limit that a refusal speaks of, if it does.
-fn limit_of(reply: &Reply) -> Option<Limit> {
-    let heads = &reply.heads;
-    if !matches!(reply.status, 403 | 429) {
-        return None;
-    }
-    if heads.retry_after.is_some() {
-        return Some(Limit::Secondary);
-    }
-    if heads.left.is_some_and(|left| left.remaining == 0) {
-        return Some(Limit::Primary);
-    }
-    let said = reply.refusal().message.unwrap_or_default().to_lowercase();
-    let speaks_of_a_limit = said.contains("rate limit") || said.contains("abuse");
-    (reply.status == 429 || speaks_of_a_limit).then_some(Limit::Secondary)
-}
-
-fn limited(call: &Call, limit: Limit, until: Instant) -> GitHubError {
-    GitHubError::RateLimited {
-        request: call.line(),
-        limit,
-        until,
-        answer: None,
-    }
-}
-
-fn down(call: &Call, outage: Outage) -> GitHubError {
-    let Outage { since, until, last } = outage;
-    GitHubError::Down {
-        request: call.line(),
-        since,
-        until,
-        last,
-    }
 }
 
 fn parse<T: DeserializeOwned>(call: &Call, reply: &Reply) -> Result<T, GitHubError> {
@@ -641,107 +371,5 @@ impl fmt::Debug for GitHub {
             .field("api", &self.api().to_string())
             .field("as", &self.inner.credentials)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for GitHubBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GitHubBuilder")
-            .field("api_url", &self.api_url)
-            .finish_non_exhaustive()
-    }
-}
-
-impl GitHubBuilder {
-    fn of(who: Who) -> Self {
-        Self {
-            who,
-            api_url: API_URL.to_owned(),
-            plain: PlainHttp::default(),
-            request_timeout: None,
-            retry: Retry::default(),
-            limits: Limits::default(),
-            seed: None,
-            clock: Arc::new(SystemClock),
-        }
-    }
-
-    /// Asks another GitHub than github.com: `https://HOST/api/v3` on Enterprise Server,
-    /// `https://api.TENANT.ghe.com` on a tenant's.
-    pub fn api_url(mut self, url: impl Into<String>) -> Self {
-        self.api_url = url.into();
-        self
-    }
-
-    /// Whether the token may travel unencrypted. Default: to this machine only.
-    pub fn plain_http(mut self, plain: PlainHttp) -> Self {
-        self.plain = plain;
-        self
-    }
-
-    /// How long one request may take. Default: 5 seconds for a read, 12 for a write, for GitHub gives up after 10
-    /// and may have carried it out until then.
-    pub fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.request_timeout = Some(timeout);
-        self
-    }
-
-    /// How often it asks again. Default: [`Retry::default`].
-    pub fn retry(mut self, retry: Retry) -> Self {
-        self.retry = retry;
-        self
-    }
-
-    /// How fast, and how much at once. Default: [`Limits::default`].
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Makes its pauses, and the names that it makes up, the same in every run: for tests.
-    pub fn jitter_seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-
-    /// What time it is. Default: this machine's clock. A guard's own is used where a guard asks.
-    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Makes the client. It asks nothing yet.
-    ///
-    /// # Errors
-    /// [`SetupError`] when the URL or the token cannot be one, or TLS cannot be set up.
-    pub fn build(self) -> Result<GitHub, SetupError> {
-        let api = ApiUrl::parse(&self.api_url, self.plain)?;
-        let credentials = match self.who {
-            Who::Token(token) => Credentials::token(&token)?,
-            Who::App(app) => Credentials::app(app),
-        };
-        let random = self
-            .seed
-            .map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
-        Ok(GitHub {
-            inner: Arc::new(Inner {
-                transport: Transport::new(api, self.request_timeout)?,
-                credentials,
-                pace: Pace::new(self.limits),
-                pause: Pause::default(),
-                breaker: Breaker::default(),
-                kept: Kept::default(),
-                ahead: Mutex::default(),
-                random: Mutex::new(random),
-                refused: AtomicBool::new(false),
-            }),
-            clock: self.clock,
-            manner: Manner {
-                time: Time::Each(CALL_TIMEOUT),
-                retry: self.retry,
-                reserve: None,
-                heeds_outage: true,
-            },
-        })
     }
 }
