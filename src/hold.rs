@@ -95,7 +95,7 @@ hold_codes! {
     /// Most beacons fell silent at once: it is more likely us than them.
     BeaconsSilent = "beacons_silent", "They speak again; 24 hours at the latest, or an operator says otherwise.";
     /// A witness was refused, or not even asked, because of GitHub's request limit.
-    RateLimited = "rate_limited", "The limit's window ends, within an hour; or the operator gives the token more requests, or lowers request_reserve.";
+    RateLimited = "rate_limited", "The limit's window ends, within an hour, or the pause that GitHub asked for; or the operator gives the token more requests, or lowers request_reserve. Where the points a minute are what is spent, time and again: fewer repositories in one guard.";
     /// What is known of the fleet could not be read, or was read too long ago.
     FleetUnreadable = "fleet_unreadable", "A read that answers. If none ever does, the operator mends it.";
     /// The memory of earlier looks could not be read or written.

@@ -4,9 +4,9 @@ use super::{
     App, GitHub, GitHubError, Limit,
     auth::Pass,
     breaker::Outage,
-    call::Call,
+    call::{Call, Right},
     limits::NoTurn,
-    send::{Heads, Reply},
+    send::{Reply, Unanswered},
 };
 use crate::{
     clock::Deadline,
@@ -77,15 +77,19 @@ impl GitHub {
     fn judge(&self, call: &Call, reply: Reply, etag: Option<&str>) -> Result<Reply, GitHubError> {
         let is_good = match (reply.status, &call.method) {
             (200, &Method::GET) | (200 | 201, &Method::POST) | (204, &Method::DELETE) => true,
-            (304, &Method::GET) => etag.is_some(),
+            (304, &Method::GET) => etag.is_some() && !reply.is_foreign,
             _ => false,
         };
         let is_limited = limit_of(&reply).is_some();
         if !is_limited {
             self.inner.pause.answered();
         }
-        if is_good || reply.status == 401 {
-            self.inner.refused.store(!is_good, Ordering::Relaxed);
+        match reply.status {
+            401 => self.inner.refused.store(true, Ordering::Relaxed),
+            _ if is_good && call.right != Right::BeTheApp => {
+                self.inner.accepted.store(true, Ordering::Relaxed)
+            }
+            _ => {}
         }
         match is_good {
             true => Ok(reply),
@@ -131,39 +135,39 @@ impl GitHub {
         // Meanwhile GitHub may have asked for a pause, or failed.
         self.may_send(call)?;
         let asked_at = self.now();
-        if self.manner.heeds_outage {
-            let admitted = inner.breaker.admit(asked_at);
-            admitted.map_err(|outage| down(call, outage))?;
-        }
+        let failures = match self.manner.heeds_outage {
+            true => {
+                let admitted = inner.breaker.admit(asked_at);
+                Some(admitted.map_err(|outage| down(call, outage))?)
+            }
+            false => None,
+        };
         let time = inner.transport.timeout(call.slot());
         let within = time.min(deadline.left());
         sent.fetch_add(1, Ordering::Relaxed);
         ticket.sent();
-        let reply = inner
+        let sending = inner
             .transport
-            .send(call, &pass.authorization, etag, within)
-            .await;
+            .send(call, &pass.authorization, etag, within);
+        let reply = sending.await;
         self.learn(pass, asked_at, &reply);
-        // A refusal by somebody in between tells nothing of what GitHub counted.
-        let tells = |heads: &Heads| heads.left.is_some() && heads.is_core;
-        if reply.as_ref().is_ok_and(|reply| tells(&reply.heads)) {
+        if has_told(&reply) {
             ticket.counted();
         }
         drop(ticket);
-        if self.manner.heeds_outage {
+        if let Some(failures) = failures {
+            let failed = |what: String| inner.breaker.failed(self.now(), failures, &what);
             match &reply {
                 Ok(reply) if reply.status == 408 || reply.status >= 500 => {
-                    inner
-                        .breaker
-                        .failed(self.now(), &reply.refusal().to_string());
+                    failed(reply.refusal().to_string());
                 }
                 Ok(_) => inner.breaker.answered(),
                 // Whoever had no time to wait says nothing of GitHub.
                 Err(_) if within < time => {}
-                Err(error) => inner.breaker.failed(self.now(), &error.to_string()),
+                Err(unanswered) => failed(unanswered.error.to_string()),
             }
         }
-        reply
+        reply.map_err(|unanswered| unanswered.error)
     }
 
     /// Whether GitHub asks for nothing to be sent now, or has been failing.
@@ -179,10 +183,13 @@ impl GitHub {
     }
 
     /// What the headers of an answer tell of GitHub's clock and of its limit.
-    fn learn(&self, pass: &Pass, asked_at: Instant, reply: &Result<Reply, GitHubError>) {
+    fn learn(&self, pass: &Pass, asked_at: Instant, reply: &Result<Reply, Unanswered>) {
         let Ok(reply) = reply else {
             return;
         };
+        if reply.is_foreign {
+            return;
+        }
         let heads = &reply.heads;
         let now = self.now();
         if let Some(date) = heads.date {
@@ -212,8 +219,12 @@ impl GitHub {
 
     /// What a refusal means, in GitHub's order ("Rate limits for the REST API").
     fn refusal(&self, call: &Call, reply: &Reply) -> GitHubError {
-        let answer = reply.refusal();
+        let mut answer = reply.refusal();
         let (request, heads) = (call.line(), &reply.heads);
+        let told = heads
+            .retry_after
+            .map(|span| span.clamp(TimeDelta::zero(), HOUR));
+        answer.retry_at = told.map(|span| after(self.now(), span));
         if let Some(limit) = limit_of(reply) {
             let now = self.now();
             let until = match limit {
@@ -251,6 +262,19 @@ impl GitHub {
             host: self.api().host(),
             what,
         }
+    }
+}
+
+/// Whether nothing is left to be told of what GitHub counted: it said so, or it was not reached. A refusal by somebody
+/// in between does not say.
+fn has_told(reply: &Result<Reply, Unanswered>) -> bool {
+    match reply {
+        Ok(reply) => {
+            let heads = &reply.heads;
+            let is_good = (200..400).contains(&reply.status);
+            !reply.is_foreign && heads.is_core && (heads.left.is_some() || is_good)
+        }
+        Err(unanswered) => !unanswered.was_reached,
     }
 }
 

@@ -46,9 +46,9 @@ impl Breaker {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether to ask at `now`. Once a pause is over, one is let through to see; the others wait for what
-    /// comes of it.
-    pub(super) fn admit(&self, now: Instant) -> Result<(), Outage> {
+    /// Whether to ask at `now`. Once a pause is over, one is let through to see; the others are told to come back
+    /// later, as before. What is let through knows of so many failures.
+    pub(super) fn admit(&self, now: Instant) -> Result<u32, Outage> {
         let mut state = self.state();
         if let Some(outage) = state.outage(now) {
             return Err(outage);
@@ -56,7 +56,7 @@ impl Breaker {
         if let Some(open) = &mut state.open {
             (open.from, open.is_probed) = (now, true);
         }
-        Ok(())
+        Ok(state.failures)
     }
 
     /// The outage in which nobody asks at `now`. Nobody is let through by that.
@@ -69,9 +69,13 @@ impl Breaker {
         *self.state() = State::default();
     }
 
-    /// It did not, or with a 5xx.
-    pub(super) fn failed(&self, now: Instant, what: &str) {
+    /// It did not, or with a 5xx; the request knew of so many failures. Of those that were under way together, when a
+    /// connection broke, one counts.
+    pub(super) fn failed(&self, now: Instant, known: u32, what: &str) {
         let mut state = self.state();
+        if known != state.failures {
+            return;
+        }
         state.failures = state.failures.saturating_add(1);
         state.since.get_or_insert(now);
         what.clone_into(&mut state.last);
@@ -115,7 +119,8 @@ mod tests {
 
     fn fail(breaker: &Breaker, times: u32, second: i64) {
         for _ in 0..times {
-            breaker.failed(at(second), "502");
+            let known = breaker.state().failures;
+            breaker.failed(at(second), known, "502");
         }
     }
 
@@ -123,10 +128,10 @@ mod tests {
     fn it_opens_after_failures_in_a_row_and_says_since_when() {
         let breaker = Breaker::default();
         fail(&breaker, OUTAGE - 1, 0);
-        assert_eq!(breaker.admit(at(1)), Ok(()));
+        assert!(breaker.admit(at(1)).is_ok());
         breaker.answered();
         fail(&breaker, OUTAGE - 1, 2);
-        assert_eq!(breaker.admit(at(3)), Ok(()), "not in a row");
+        assert!(breaker.admit(at(3)).is_ok(), "not in a row");
         fail(&breaker, 1, 4);
         let outage = breaker.admit(at(5)).unwrap_err();
         assert_eq!(
@@ -140,6 +145,18 @@ mod tests {
     }
 
     #[test]
+    fn of_those_that_fail_together_one_counts() {
+        let breaker = Breaker::default();
+        for round in 0..i64::from(OUTAGE) {
+            let known = breaker.admit(at(round)).unwrap();
+            for _ in 0..90 {
+                breaker.failed(at(round), known, "the connection broke");
+            }
+        }
+        assert!(breaker.admit(at(10)).is_err(), "round after round");
+    }
+
+    #[test]
     fn one_is_let_through_after_the_pause_and_the_next_pause_is_longer() {
         let breaker = Breaker::default();
         // Those that were under way change nothing.
@@ -147,15 +164,15 @@ mod tests {
         let mut opened = 0;
         for pause in [10, 20, 40, 60, 60] {
             assert!(breaker.admit(at(opened + pause - 1)).is_err());
-            assert_eq!(breaker.admit(at(opened + pause)), Ok(()));
+            assert!(breaker.admit(at(opened + pause)).is_ok());
             assert!(breaker.admit(at(opened + pause)).is_err(), "one alone");
             opened += pause;
             fail(&breaker, 1, opened);
         }
-        assert_eq!(breaker.admit(at(opened + 60)), Ok(()));
+        assert!(breaker.admit(at(opened + 60)).is_ok());
         breaker.answered();
         for _ in 0..3 {
-            assert_eq!(breaker.admit(at(opened + 60)), Ok(()));
+            assert!(breaker.admit(at(opened + 60)).is_ok());
         }
     }
 
@@ -163,9 +180,9 @@ mod tests {
     fn a_probe_that_never_ends_and_a_clock_set_back_do_not_shut_it_for_ever() {
         let breaker = Breaker::default();
         fail(&breaker, OUTAGE, 100);
-        assert_eq!(breaker.admit(at(110)), Ok(()));
+        assert!(breaker.admit(at(110)).is_ok());
         assert!(breaker.admit(at(119)).is_err());
-        assert_eq!(breaker.admit(at(120)), Ok(()), "the next probe");
-        assert_eq!(breaker.admit(at(0)), Ok(()), "the clock was set back");
+        assert!(breaker.admit(at(120)).is_ok(), "the next probe");
+        assert!(breaker.admit(at(0)).is_ok(), "the clock was set back");
     }
 }

@@ -125,6 +125,7 @@ impl GitHubBuilder {
                 ahead: Mutex::default(),
                 random: Mutex::new(random),
                 refused: AtomicBool::new(false),
+                accepted: AtomicBool::new(false),
             }),
             clock: self.clock,
             manner: Manner::of(self.retry),

@@ -17,8 +17,10 @@ use crate::{
     time::{Instant, after, age},
 };
 use chrono::TimeDelta;
+use reqwest::Method;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use std::{
     fmt,
     sync::{
@@ -67,8 +69,9 @@ pub(super) struct Inner {
     /// GitHub's clock less ours, as the last answer told.
     pub(super) ahead: Mutex<TimeDelta>,
     pub(super) random: Mutex<fastrand::Rng>,
-    /// Whether GitHub's last word about our credentials was a refusal.
+    /// Whether GitHub refused our credentials, and whether it accepted them.
     pub(super) refused: AtomicBool,
+    pub(super) accepted: AtomicBool,
 }
 
 /// How a handle asks.
@@ -147,10 +150,11 @@ impl GitHub {
         self.inner.transport.requests()
     }
 
-    /// Whether GitHub's last word about our credentials was a refusal (401).
+    /// Whether GitHub refused our credentials (401, or an app that it does not know there), and never accepted them.
     #[must_use]
     pub fn refused_token(&self) -> bool {
-        self.inner.refused.load(Ordering::Relaxed)
+        let of = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        of(&self.inner.refused) && !of(&self.inner.accepted)
     }
 
     /// The same GitHub, whose calls may each take so long in all, with every repetition and every page. Default:
@@ -176,6 +180,11 @@ impl GitHub {
             manner.retry = retry;
             manner.heeds_outage = false;
         })
+    }
+
+    /// The same, which asks once.
+    pub(crate) fn unrepeated(&self) -> Self {
+        self.with(|manner| manner.retry = Retry::none())
     }
 
     /// The same, with the time that a call has by default.
@@ -240,6 +249,15 @@ impl GitHub {
         if let Some(kept) = kept
             && reply.status == 304
         {
+            if !reply.speaks_of(&kept.etag) {
+                self.inner.kept.forget(&call.url).await;
+                return Err(GitHubError::Malformed {
+                    request: call.line(),
+                    status: 304,
+                    request_id: reply.heads.request_id,
+                    what: "it has not changed, it says, and gives another tag".to_owned(),
+                });
+            }
             return Ok(Answer {
                 body: T::clone(&kept.body),
                 date: reply.heads.date,
@@ -314,9 +332,7 @@ impl GitHub {
                 Ok(Err(error)) => error,
                 Err(late) => self.no_answer(call, late.to_string()),
             };
-            // A token that could not be had was asked for several times already.
-            let may_help = !error.was_repeated() && call.may_be_repeated(&error);
-            let pause = pauses.next().filter(|_| may_help);
+            let pause = pauses.next().filter(|_| self.may_help(call, &error));
             let Some(pause) = pause.and_then(|pause| self.pause(&error, pause, deadline)) else {
                 let took = crate::clock::monotonic().saturating_duration_since(began);
                 let took = TimeDelta::from_std(took).unwrap_or_default();
@@ -336,11 +352,22 @@ impl GitHub {
         random.unwrap_or_else(PoisonError::into_inner).fork()
     }
 
+    /// Whether asking again may help, and does no harm.
+    fn may_help(&self, call: &Call, error: &GitHubError) -> bool {
+        match self.manner.heeds_outage {
+            // A token that could not be had was asked for several times already.
+            true => !error.was_repeated() && call.may_be_repeated(error),
+            // It goes on through an outage, also where that keeps it from a token.
+            false => call.may_be_repeated(error) || error.is_outage(),
+        }
+    }
+
     /// How long to wait before the next attempt; `None` where there is no time for it.
     fn pause(&self, error: &GitHubError, pause: Duration, deadline: Deadline) -> Option<Duration> {
         let asked_for = error.retry_at().map(|at| age(at, self.now()));
         let asked_for = asked_for.and_then(|span| span.to_std().ok());
-        let pause = pause.max(asked_for.unwrap_or_default());
+        // Not all at the very instant that GitHub named.
+        let pause = pause + asked_for.unwrap_or_default();
         (pause < deadline.left()).then_some(pause)
     }
 }
@@ -350,7 +377,11 @@ fn parse<T: DeserializeOwned>(call: &Call, reply: &Reply) -> Result<T, GitHubErr
         request: call.line(),
         status: reply.status,
         request_id: reply.heads.request_id.clone(),
-        what: error.to_string(),
+        what: match (call.method == Method::GET, error.classify()) {
+            // What it says of a value could quote a secret.
+            (false, Category::Data) => "a field of it is missing, or of another kind".to_owned(),
+            _ => error.to_string(),
+        },
     })
 }
 

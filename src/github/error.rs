@@ -175,6 +175,8 @@ pub struct Refusal {
     pub message: Option<String>,
     /// GitHub's id of the request, for its support.
     pub request_id: Option<String>,
+    /// When GitHub asks to be asked again, where it says so.
+    pub retry_at: Option<Instant>,
 }
 
 /// One of GitHub's limits.
@@ -229,8 +231,19 @@ impl GitHubError {
     pub fn retry_at(&self) -> Option<Instant> {
         match self.last() {
             Self::RateLimited { until, .. } | Self::Down { until, .. } => Some(*until),
+            Self::Status { answer, .. } | Self::App { answer, .. } => answer.retry_at,
             _ => None,
         }
+    }
+
+    /// Whether a token of the app's installation could not be had.
+    pub(crate) fn is_of_the_app(&self) -> bool {
+        matches!(self.last(), Self::App { .. })
+    }
+
+    /// Whether GitHub was not asked, for it has been failing.
+    pub(super) fn is_outage(&self) -> bool {
+        matches!(self.last(), Self::Down { .. })
     }
 
     /// Whether the same request may succeed soon: GitHub failed, or did not answer.

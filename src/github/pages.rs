@@ -55,8 +55,12 @@ impl GitHub {
         let ask = |call: Call| async move { github.ask_whether_changed::<P>(&call).await };
         let mut seen = HashSet::new();
         let list = self.follow(first, ask, &mut seen).await;
-        if let Err(GitHubError::Pages { .. }) = &list {
-            // Where a page leads is kept with it, and its tag need not change with that.
+        let is_whole = match &list {
+            Ok(list) => list.total == u64::try_from(list.rows.len()).ok(),
+            Err(error) => !matches!(error, GitHubError::Pages { .. }),
+        };
+        if !is_whole {
+            // Where a page leads, and how many rows there are on others, its own tag need not tell.
             self.forget(&seen).await;
         }
         list
@@ -82,10 +86,11 @@ impl GitHub {
             is_stuck: false,
         };
         seen.insert(first.url.clone());
+        let most = most_pages(list.total);
         let last = answer.last.clone();
         let mut next = list.add(answer);
         if next.is_some()
-            && let Some(others) = last.and_then(|last| self.up_to(&last))
+            && let Some(others) = last.and_then(|last| self.up_to(&last, most))
         {
             seen.extend(others.iter().cloned());
             let calls = others.into_iter().map(|url| first.at(url));
@@ -97,7 +102,7 @@ impl GitHub {
         }
         // A list without a last page, or one that has grown meanwhile.
         while let Some(link) = next {
-            let call = first.at(self.led_to(first, &link, seen)?);
+            let call = first.at(self.led_to(first, &link, seen, most)?);
             if list.is_stuck {
                 return Err(leads(
                     &call,
@@ -111,7 +116,7 @@ impl GitHub {
 
     /// The pages from the second to the last, after whose URL theirs are formed; `None` where that does not
     /// show how.
-    fn up_to(&self, last: &str) -> Option<Vec<Url>> {
+    fn up_to(&self, last: &str, most: usize) -> Option<Vec<Url>> {
         let last = Url::parse(last).ok()?;
         let pages = last.query_pairs().filter(|(name, _)| name == "page");
         let [page] = pages
@@ -120,7 +125,7 @@ impl GitHub {
             .try_into()
             .ok()?;
         let number: usize = page.parse().ok()?;
-        if !self.api().is_origin_of(&last) || !(2..=MOST_PAGES).contains(&number) {
+        if !self.api().is_origin_of(&last) || !(2..=most).contains(&number) {
             return None;
         }
         let page = |number: usize| {
@@ -142,6 +147,7 @@ impl GitHub {
         first: &Call,
         link: &str,
         seen: &mut HashSet<Url>,
+        most: usize,
     ) -> Result<Url, GitHubError> {
         let Ok(url) = Url::parse(link) else {
             return Err(leads(first, "the next page has no URL that can be read"));
@@ -150,11 +156,18 @@ impl GitHub {
         if !self.api().is_origin_of(&url) {
             return Err(leads(&call, "the next page is on another host"));
         }
-        if seen.len() >= MOST_PAGES || !seen.insert(url.clone()) {
+        if seen.len() >= most || !seen.insert(url.clone()) {
             return Err(leads(&call, "the list does not end"));
         }
         Ok(url)
     }
+}
+
+/// How many pages a list of so many rows may have: twice as many as a hundred rows a page make, for it may grow
+/// meanwhile, and some.
+fn most_pages(total: Option<u64>) -> usize {
+    let rows = total.and_then(|total| usize::try_from(total).ok());
+    rows.map_or(MOST_PAGES, |rows| (rows / 50 + 10).min(MOST_PAGES))
 }
 
 impl<R> Pages<R> {
@@ -232,7 +245,7 @@ mod tests {
     fn the_last_page_shows_how_the_others_are_called() {
         let github = GitHub::builder("t").build().unwrap();
         let pages = |last: &str| {
-            let pages = github.up_to(last)?;
+            let pages = github.up_to(last, MOST_PAGES)?;
             Some(pages.into_iter().map(String::from).collect::<Vec<_>>())
         };
         let at = |page: u32| {

@@ -133,12 +133,14 @@ impl GitHub {
         scope: &Scope,
         id: RunnerId,
     ) -> Result<Deregistered, GitHubError> {
+        // Both questions have the time of one call.
+        let github = self.until(self.deadline());
         let call = self.of_runner(Method::DELETE, scope, id);
-        match self.delete(&call).await {
+        match github.delete(&call).await {
             Ok(()) => Ok(Deregistered::Removed),
             Err(error) if error.status() == Some(422) => Ok(Deregistered::Occupied),
             // What a token may not remove, GitHub may call unknown.
-            Err(error) if error.is_not_found() => match self.runner(scope, id).await? {
+            Err(error) if error.is_not_found() => match github.runner(scope, id).await? {
                 (None, _) => Ok(Deregistered::Unknown),
                 (Some(_), _) => Err(error),
             },

@@ -127,19 +127,21 @@ impl GitHub {
         repository: &Repository,
         status: RunStatus,
     ) -> Result<RunsPage<u64>, GitHubError> {
+        // Both readings have the time of one call.
+        let github = self.until(self.deadline());
         let mut url = self.api().in_scope(&repository.0, &["actions", "runs"]);
         url.query_pairs_mut()
             .append_pair("status", status.as_str())
             .append_pair("exclude_pull_requests", "true")
             .append_pair("per_page", "100");
         let call = Call::get(url, &repository.0, Right::ReadActions);
-        let pages = self.pages_if_changed::<models::RunsJson>(&call).await?;
+        let pages = github.pages_if_changed::<models::RunsJson>(&call).await?;
         let several = pages.pages > 1;
         let once = RunsPage::of(pages, |&id| id, RUNS_CAP);
         if !several {
             return Ok(once);
         }
-        let pages = self.pages_if_changed::<models::RunsJson>(&call).await?;
+        let pages = github.pages_if_changed::<models::RunsJson>(&call).await?;
         let twice = RunsPage::of(pages, |&id| id, RUNS_CAP);
         let rows: BTreeSet<u64> = once.rows.into_iter().chain(twice.rows).collect();
         Ok(RunsPage {

@@ -52,6 +52,25 @@ pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) heads: Heads,
     pub(super) body: Vec<u8>,
+    /// Whether another host gave it, to which GitHub sent us.
+    pub(super) is_foreign: bool,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    pub(super) error: GitHubError,
+    /// Whether GitHub may have heard the question.
+    pub(super) was_reached: bool,
+}
+
+impl From<GitHubError> for Unanswered {
+    fn from(error: GitHubError) -> Self {
+        Self {
+            error,
+            was_reached: true,
+        }
+    }
 }
 
 /// What the headers of an answer say.
@@ -129,10 +148,10 @@ impl Transport {
         authorization: &HeaderValue,
         etag: Option<&str>,
         within: Duration,
-    ) -> Result<Reply, GitHubError> {
+    ) -> Result<Reply, Unanswered> {
         match tokio::time::timeout(within, self.follow(call, authorization, etag)).await {
             Ok(reply) => reply,
-            Err(_) => Err(self.no_answer(call, "no answer in time".to_owned())),
+            Err(_) => Err(self.no_answer(call, "no answer in time".to_owned()).into()),
         }
     }
 
@@ -143,7 +162,7 @@ impl Transport {
         call: &Call,
         authorization: &HeaderValue,
         etag: Option<&str>,
-    ) -> Result<Reply, GitHubError> {
+    ) -> Result<Reply, Unanswered> {
         let mut url = call.url.clone();
         for _ in 0..=MOST_HOPS {
             let at_home = self.api.is_origin_of(&url);
@@ -152,7 +171,7 @@ impl Transport {
             if at_home {
                 request = request.header(AUTHORIZATION, authorization);
             }
-            if let Some(etag) = etag {
+            if let Some(etag) = etag.filter(|_| at_home) {
                 request = request.header(IF_NONE_MATCH, etag);
             }
             if let Some(body) = &call.body {
@@ -160,26 +179,32 @@ impl Transport {
                     .header(CONTENT_TYPE, "application/json")
                     .body(body.to_string());
             }
-            let response = request
-                .send()
-                .await
-                .map_err(|error| self.no_answer(call, plainly(&error)))?;
+            let response = request.send().await.map_err(|error| Unanswered {
+                was_reached: !error.is_connect(),
+                error: self.no_answer(call, plainly(&error)),
+            })?;
             let Some(to) = redirected_to(&response, &url) else {
-                return self.read(call, response).await;
+                let reply = self.read(call, response).await?;
+                return Ok(Reply {
+                    is_foreign: !at_home,
+                    ..reply
+                });
             };
             if to.scheme() == "http" && url.scheme() == "https" {
-                return Err(self.no_answer(call, "redirected from https to http".to_owned()));
+                let what = "redirected from https to http".to_owned();
+                return Err(self.no_answer(call, what).into());
             }
             if call.method != Method::GET && !self.api.is_origin_of(&to) {
                 let what = format!(
                     "redirected to another host; a {} goes nowhere else",
                     call.method
                 );
-                return Err(self.no_answer(call, what));
+                return Err(self.no_answer(call, what).into());
             }
             url = to;
         }
-        Err(self.no_answer(call, "it is redirected again and again".to_owned()))
+        let what = "it is redirected again and again".to_owned();
+        Err(self.no_answer(call, what).into())
     }
 
     async fn read(&self, call: &Call, response: Response) -> Result<Reply, GitHubError> {
@@ -190,8 +215,15 @@ impl Transport {
                 status: status.as_u16(),
                 heads,
                 body,
+                is_foreign: false,
             }),
-            Err(what) if status.is_success() => Err(GitHubError::CutOff {
+            Err(Broken::TooLong) => Err(GitHubError::Malformed {
+                request: call.line(),
+                status: status.as_u16(),
+                request_id: heads.request_id,
+                what: format!("it is longer than {LARGEST_BODY} bytes"),
+            }),
+            Err(Broken::Off(what)) if status.is_success() => Err(GitHubError::CutOff {
                 request: call.line(),
                 status: status.as_u16(),
                 request_id: heads.request_id,
@@ -202,6 +234,7 @@ impl Transport {
                 status: status.as_u16(),
                 heads,
                 body: Vec::new(),
+                is_foreign: false,
             }),
         }
     }
@@ -222,7 +255,17 @@ impl Reply {
             status: self.status,
             message: message(&self.body),
             request_id: self.heads.request_id.clone(),
+            retry_at: None,
         }
+    }
+}
+
+impl Reply {
+    /// Whether it is about what has this tag, as far as it says. A weak tag and a strong one are compared alike.
+    pub(super) fn speaks_of(&self, etag: &str) -> bool {
+        let bare = |tag: &str| tag.trim_start_matches("W/").to_owned();
+        let told = self.heads.etag.as_deref();
+        told.is_none_or(|told| bare(told) == bare(etag))
     }
 }
 
@@ -278,12 +321,19 @@ fn retry_after(text: &str, date: Option<Instant>) -> Option<TimeDelta> {
     Some(age(http_date(text)?, date?))
 }
 
-/// Reads a body to its end, or says why it could not.
-async fn body(mut response: Response) -> Result<Vec<u8>, String> {
+/// Why a body could not be read to its end.
+enum Broken {
+    Off(String),
+    TooLong,
+}
+
+/// Reads a body to its end.
+async fn body(mut response: Response) -> Result<Vec<u8>, Broken> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| plainly(&error))? {
+    let broke_off = |error: reqwest::Error| Broken::Off(plainly(&error));
+    while let Some(chunk) = response.chunk().await.map_err(broke_off)? {
         if body.len() + chunk.len() > LARGEST_BODY {
-            return Err(format!("it is longer than {LARGEST_BODY} bytes"));
+            return Err(Broken::TooLong);
         }
         body.extend_from_slice(&chunk);
     }

@@ -6,6 +6,7 @@ use super::{
     flight::Flight,
 };
 use crate::{
+    clock::{Deadline, monotonic},
     fleet::Roster,
     records::Records,
     runner::Scope,
@@ -29,6 +30,9 @@ const LIFE: TimeDelta = TimeDelta::hours(1);
 
 /// How long nobody asks again after a flight that failed.
 const REST: TimeDelta = TimeDelta::seconds(30);
+
+/// How long writing down that a scope is ours may take.
+const TO_NOTE: TimeDelta = TimeDelta::seconds(1);
 
 /// How a flight repeats: for as long as it has, with pauses of up to 1, 2, 4, 8 and then 15 seconds. A burst of
 /// 502s was seen to hit twenty that asked at once (actions/runner#4399); one that asks is enough.
@@ -93,8 +97,16 @@ type Minted = Result<RegistrationToken, RegistrationError>;
 /// The tokens of one scope.
 #[derive(Default)]
 struct OfScope {
-    last: Mutex<Option<Minted>>,
+    last: Mutex<Option<Landed>>,
     flight: Flight<Minted>,
+}
+
+/// What a flight brought, and when, by a clock that nobody sets.
+#[derive(Clone)]
+struct Landed {
+    minted: Minted,
+    at: Instant,
+    landed: std::time::Instant,
 }
 
 #[derive(Deserialize)]
@@ -131,8 +143,8 @@ impl RegistrationTokens {
         Self { retry, ..self }
     }
 
-    /// How long a token that is handed out lives at the least: longer than an instance takes to boot. Default: 15
-    /// minutes. At 45 minutes and more, there is hardly a token for two.
+    /// How long a token that is at hand must live to be handed out again: longer than an instance takes to boot.
+    /// Default: 15 minutes; a new one lives for an hour. At 45 minutes and more, there is hardly a token for two.
     #[must_use]
     pub fn usable_for(self, span: Duration) -> Self {
         let span = TimeDelta::from_std(span).unwrap_or(LIFE);
@@ -208,7 +220,11 @@ impl RegistrationTokens {
     /// Asks GitHub until it gives a token, refuses, or patience ends. What comes of it is for all.
     async fn fly(self, tokens: Arc<OfScope>, scope: Scope) -> Minted {
         let minted = self.mint(&scope).await;
-        *tokens.last() = Some(minted.clone());
+        *tokens.last() = Some(Landed {
+            minted: minted.clone(),
+            at: self.github.now(),
+            landed: monotonic(),
+        });
         if minted.is_ok() {
             self.note(&scope).await;
         }
@@ -216,7 +232,7 @@ impl RegistrationTokens {
     }
 
     async fn mint(&self, scope: &Scope) -> Minted {
-        let began = crate::clock::monotonic();
+        let began = monotonic();
         let github = self.github.within(self.patience).persistent(self.retry);
         let path = ["actions", "runners", "registration-token"];
         let url = github.api().in_scope(scope, &path);
@@ -234,7 +250,7 @@ impl RegistrationTokens {
                 })
             }
             Err(error) => {
-                let took = crate::clock::monotonic().saturating_duration_since(began);
+                let took = monotonic().saturating_duration_since(began);
                 Err(RegistrationError {
                     scope: scope.clone(),
                     tried_for: TimeDelta::from_std(took).unwrap_or_default(),
@@ -254,9 +270,14 @@ impl RegistrationTokens {
             return;
         };
         let key = records.of_scope(scope, Kind::Fleet);
-        if let Err(error) = records.update(&key, Roster::minted).await {
-            tracing::warn!(%scope, %error, "could not write down that it minted us a token");
-        }
+        let noted = records.update(&key, Roster::minted);
+        // Nobody waits long for it: the next token is another occasion.
+        let error = match Deadline::within(TO_NOTE).meet(noted).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(late) => late.to_string(),
+        };
+        tracing::warn!(%scope, error, "could not write down that it minted us a token");
     }
 
     fn gone(&self, scope: &Scope) -> RegistrationError {
@@ -274,18 +295,22 @@ impl RegistrationTokens {
 }
 
 impl OfScope {
-    fn last(&self) -> MutexGuard<'_, Option<Minted>> {
+    fn last(&self) -> MutexGuard<'_, Option<Landed>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the last flight brought, as long as it stands.
     fn at_hand(&self, now: Instant, usable_for: TimeDelta) -> Option<Minted> {
         let last = self.last().clone()?;
-        let stands = match &last {
+        let elapsed = monotonic().saturating_duration_since(last.landed);
+        let elapsed = TimeDelta::from_std(elapsed).unwrap_or(TimeDelta::MAX);
+        // A clock that was set back makes nothing live longer.
+        let now = now.max(after(last.at, elapsed));
+        let stands = match &last.minted {
             Ok(token) => after(now, usable_for) < token.expires_at,
             Err(error) => error.retry_at.is_some_and(|at| now < at),
         };
-        stands.then_some(last)
+        stands.then_some(last.minted)
     }
 }
 

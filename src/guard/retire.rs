@@ -340,6 +340,8 @@ impl Guard {
         };
         // Before: the answer may be lost, and a departure that nothing explains makes the whole listing doubted.
         self.note_departure(runner).await;
+        // What waits for its turn for longer than a permit lasts follows from no look any more.
+        let deadline = deadline.or_sooner(Deadline::within(self.policy().permit_ttl));
         let gone = match deadline.meet(registrar.deregister(runner, id)).await {
             Ok(Ok(gone)) => gone,
             Ok(Err(trouble)) => return deregistering(trouble.to_string()),

@@ -230,16 +230,17 @@ impl Guard {
         let cheap = |cost: Cost| cost == Cost::Cheap;
         let mut evidence = self.gather(&ask, |source| cheap(source.cost())).await;
         let (so_far, _) = self.decide(&runner, &evidence, &recalled, None);
-        if whom == Whom::NeverRegistered && so_far.assessment().last_registered.is_some() {
-            return None;
-        }
-        if is_worth_a_scan(&so_far) {
+        let is_passed_over =
+            whom == Whom::NeverRegistered && so_far.assessment().last_registered.is_some();
+        if !is_passed_over && is_worth_a_scan(&so_far) {
             let ask = ask.knowing(shown_id(&evidence));
             let scans = self.gather(&ask, |source| !cheap(source.cost()));
             evidence.extend(scans.await);
         }
+        // Also of one that is passed over: that it was seen registered must not be forgotten.
         let concluded = self.conclude(&runner, evidence, recalled, None, deadline);
-        Some(concluded.await)
+        let decision = concluded.await;
+        (!is_passed_over).then_some(decision)
     }
 }
 

@@ -134,7 +134,15 @@ impl JobsSource {
         let read = || async { read(github, self.repositories.of(scope)).await };
         let views = &self.views;
         views
-            .get(scope.clone(), ask.round(), asked_at, since, occupied, read)
+            .get(
+                scope.clone(),
+                ask.round(),
+                asked_at,
+                since,
+                occupied,
+                |view| !view.errors.is_empty(),
+                read,
+            )
             .await
     }
 
@@ -185,11 +193,14 @@ impl EvidenceSource for JobsSource {
         let view = &read.value;
         let are_all = self.repositories.reach(&ask.runner().scope) == Reach::Clears;
         let mut evidence = Vec::new();
-        if view.any {
-            let jobs = view.jobs.iter().filter(|job| self.concerns(job, ask));
+        let jobs = view.jobs.iter().filter(|job| self.concerns(job, ask));
+        let jobs: Vec<_> = jobs.cloned().collect();
+        // What was not even asked for could hold: such a view says something only where it shows a job.
+        let is_shut = view.errors.iter().any(|error| error.retry_at().is_some());
+        if view.any && !(is_shut && jobs.is_empty()) {
             let seen = JobsView {
                 complete: are_all && view.troubles.is_empty(),
-                jobs: jobs.cloned().collect(),
+                jobs,
             };
             evidence.push(Evidence::new("github", read.asked_at, Signal::Jobs(seen)));
         }
@@ -218,8 +229,16 @@ async fn read_repository(github: &GitHub, repository: Repository) -> View {
     let mut view = View::default();
     let mut runs = BTreeSet::new();
     let mut in_progress = BTreeSet::<u64>::new();
-    for status in RunStatus::IN_ORDER {
-        match github.runs(&repository, status).await {
+    let last = RunStatus::IN_ORDER.len() - 1;
+    for (place, status) in RunStatus::IN_ORDER.into_iter().enumerate() {
+        // The view is partial once a list could not be read; what is in progress still holds, if it is shown at once.
+        let has_failed = !view.errors.is_empty();
+        let read = match (has_failed, place == last) {
+            (false, _) => github.runs(&repository, status).await,
+            (true, true) => github.unrepeated().runs(&repository, status).await,
+            (true, false) => continue,
+        };
+        match read {
             Ok(page) => {
                 view.any = true;
                 view.want(page.is_whole, || {
@@ -231,9 +250,15 @@ async fn read_repository(github: &GitHub, repository: Repository) -> View {
                 runs.extend(page.rows);
             }
             Err(error) => {
-                // Where one list cannot be read, neither can the others: the view is partial already.
+                let is_refused = error
+                    .status()
+                    .is_some_and(|status| (400..500).contains(&status));
+                let is_shut = error.retry_at().is_some() || error.is_of_the_app();
                 view.fail(error);
-                break;
+                // Where the first is refused, so are the others.
+                if is_refused || is_shut {
+                    break;
+                }
             }
         }
     }

@@ -182,7 +182,15 @@ impl RegistrationSource {
         let never = |_: &Read<_>| false;
         let listings = &self.listings;
         listings
-            .get(scope.clone(), ask.round(), asked_at, since, never, read)
+            .get(
+                scope.clone(),
+                ask.round(),
+                asked_at,
+                since,
+                never,
+                Result::is_err,
+                read,
+            )
             .await
     }
 

@@ -67,7 +67,8 @@ where
     }
 
     /// The read that is under way; else the last one, if it was made for this round or `still` says that it
-    /// will do; else a new one. None that was asked for before `since`, but where `still` says so.
+    /// will do; else a new one. None that was asked for before `since`, but where `still` says so; and none of
+    /// another round that `failed`, perhaps because that round had no more time.
     pub(super) async fn get<F>(
         &self,
         key: K,
@@ -75,6 +76,7 @@ where
         asked_at: Instant,
         since: Instant,
         still: impl Fn(&Read<V>) -> bool + Send + Sync,
+        failed: impl Fn(&V) -> bool + Send + Sync,
         value: impl Fn() -> F + Send + Sync,
     ) -> Arc<Read<V>>
     where
@@ -97,12 +99,18 @@ where
         };
         let entry = self.last.entry(key.clone());
         let shared = entry.or_insert_with_if(read(), outdated).await.into_value();
-        if shared.asked_at >= since || still(&shared) {
+        let will_not_do = |last: &Arc<Read<V>>| {
+            let is_too_old = last.asked_at < since && !still(last);
+            is_too_old || last.round < round && failed(&last.value)
+        };
+        if !will_not_do(&shared) {
             return shared;
         }
-        // The one that was under way had begun too long ago.
-        let too_old = |last: &Arc<Read<V>>| last.asked_at < since && !still(last);
+        // The one that was under way had begun too long ago, or for somebody in a hurry.
         let entry = self.last.entry(key);
-        entry.or_insert_with_if(read(), too_old).await.into_value()
+        entry
+            .or_insert_with_if(read(), will_not_do)
+            .await
+            .into_value()
     }
 }

@@ -453,6 +453,8 @@ async fn play(row: &Row, endpoint: Endpoint, cell: Cell) {
             Endpoint::Delete => 1,
             // A list for each status.
             Endpoint::Runs if row.cells == EMPTY => RunStatus::IN_ORDER.len(),
+            // What is in progress is asked for once more.
+            Endpoint::Runs | Endpoint::Installation | Endpoint::Token => row.requests + 1,
             _ => row.requests,
         };
         assert!(

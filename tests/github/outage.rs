@@ -99,8 +99,9 @@ async fn those_who_wait_for_their_turn_when_it_opens_do_not_ask_either() {
     for error in futures::future::join_all(calls).await {
         error.unwrap_err();
     }
+    // Of four that fail together one counts.
     let asked = world.github.request_count();
-    assert!((8..12).contains(&asked), "{asked}");
+    assert!((8..=36).contains(&asked), "{asked}");
 }
 
 #[tokio::test]
@@ -150,7 +151,10 @@ async fn a_guard_tells_since_when_and_until_when_and_looks_again_by_itself() {
     let runner = world.runner("r-1").with_id(id.0);
     let began = world.clock.now();
     world.github.fail("", Fault::status(502), None);
-    let _ = guard.can_terminate(&runner).await;
+    // Of the two witnesses' requests, those that fail together count as one.
+    for _ in 0..2 {
+        let _ = guard.can_terminate(&runner).await;
+    }
     let asked = world.github.request_count();
     let held = guard.can_terminate(&runner).await;
     assert_eq!(world.github.request_count(), asked, "it is known");

@@ -59,7 +59,7 @@ impl Credentials {
             (None, None) => None,
             (None, Some(text)) => match text.trim().parse() {
                 Ok(id) => Some(id),
-                Err(_) => return Err(format!("{INSTALLATION}: {text:?} is no number").into()),
+                Err(_) => return Err(format!("{INSTALLATION} is no number").into()),
             },
         };
         Ok(match installation {

@@ -24,6 +24,15 @@ const LIFE: TimeDelta = TimeDelta::minutes(9);
 /// A JWT lives up to so many seconds less, so that no two are the same.
 const SPREAD: i64 = 240;
 
+/// No app id and no client id is longer; what is may be a secret in the wrong place.
+const LONGEST_ID: usize = 40;
+
+/// Whether it begins as GitHub's tokens do.
+fn is_a_token(text: &str) -> bool {
+    let prefixes = ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"];
+    prefixes.iter().any(|prefix| text.starts_with(prefix))
+}
+
 /// A GitHub App: who it is, and the key that proves it.
 ///
 /// ```no_run
@@ -50,10 +59,14 @@ impl App {
     pub fn new(id: impl AsRef<str>, key: AppKey) -> Result<Self, SetupError> {
         let id = id.as_ref().trim();
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        if id.is_empty() || id.len() > 100 || !id.chars().all(fits) {
+        if id.is_empty() || id.len() > LONGEST_ID || !id.chars().all(fits) || is_a_token(id) {
+            let may_be_shown = id.len() <= LONGEST_ID && !id.starts_with('-') && !is_a_token(id);
             return Err(SetupError::AppId {
                 setting: "the app's id".to_owned(),
-                found: id.chars().take(100).collect(),
+                found: match may_be_shown {
+                    true => id.to_owned(),
+                    false => "…".to_owned(),
+                },
             });
         }
         Ok(Self {
@@ -88,7 +101,7 @@ impl App {
     }
 
     /// A new JWT at `now`, by GitHub's clock. It has the claims that GitHub documents and no others; it differs
-    /// from every other of this process in when it ends.
+    /// from the last 239 of this process in its date, or in when it ends.
     pub(in crate::github) fn jwt(&self, now: Instant) -> Option<HeaderValue> {
         let number = self.minted.fetch_add(1, Ordering::Relaxed);
         let issued_at = after(now, -BACK);

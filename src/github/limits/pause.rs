@@ -47,10 +47,7 @@ impl Pause {
         let span = span.clamp(TimeDelta::zero(), LONGEST);
         let until = after(now, span);
         // Of several that were under way, the longest pause counts.
-        let is_longer = state
-            .asked
-            .is_none_or(|(from, span)| after(from, span) <= until);
-        if is_longer {
+        if state.until(now).is_none_or(|asked| asked <= until) {
             state.asked = Some((now, span));
         }
         until
