@@ -4,12 +4,14 @@ use crate::world::*;
 use chrono::TimeDelta;
 use scale_in_guard::{
     clock::Clock,
-    github::{GateShut, GitHubBuilder, Jit, JitRequest, RegistrationTokens, SpawnGate},
-    store::{Kind, Store},
+    github::{
+        App, AppKey, GateShut, GitHubBuilder, Jit, JitRequest, RegistrationTokens, SpawnGate,
+    },
+    store::{Key, Kind, Record, Store, StoreError, Swap, Version},
     stores::MemoryStore,
     testing::{
-        TokioClock,
-        fake_github::{Fault, NewRunner},
+        ManualClock, TokioClock,
+        fake_github::{FakeApp, Fault, NewRunner},
     },
 };
 use secrecy::ExposeSecret;
@@ -259,4 +261,78 @@ async fn a_just_in_time_runner_goes_through_the_gate_and_shows_the_scope_as_ours
     assert_eq!(gate.free(), 0);
     let api = world.client().build().unwrap().api().host();
     assert_eq!(store.scan(&api, scope, Kind::Fleet).await.unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_outlasts_a_burst_that_keeps_it_from_its_own_token_too() {
+    let world = Paused::new().await;
+    let app = FakeApp::new(31, "Iv23liFAKE").installed(7, "acme");
+    world.github.install_app(&app);
+    let app = App::new("Iv23liFAKE", AppKey::pem(FakeGitHub::app_key()).unwrap()).unwrap();
+    let client = GitHub::app(app).api_url(world.github.url());
+    let client = client.clock(world.clock).build().unwrap();
+    // A guard has found out that GitHub is down.
+    let now = world.clock.now();
+    let end = now + TimeDelta::seconds(70);
+    world.github.fail_between("", Fault::html(502), now, end);
+    let hasty = client.within(Duration::from_secs(5));
+    for _ in 0..4 {
+        hasty.runners(&world.scope).await.unwrap_err();
+    }
+    let tokens = RegistrationTokens::new(client);
+    let began = tokio::time::Instant::now();
+    tokens.registration_token(&world.scope).await.unwrap();
+    assert!(began.elapsed() <= Duration::from_secs(120));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_keeps_nobody_from_a_token() {
+    #[derive(Debug)]
+    struct Hanging;
+    #[async_trait::async_trait]
+    impl Store for Hanging {
+        fn describe(&self) -> String {
+            "hanging".to_owned()
+        }
+        async fn read(&self, _: &[Key]) -> Result<Vec<Option<Record>>, StoreError> {
+            std::future::pending().await
+        }
+        async fn scan(
+            &self,
+            _: &str,
+            _: &Scope,
+            _: Kind,
+        ) -> Result<Vec<(Key, Record)>, StoreError> {
+            std::future::pending().await
+        }
+        async fn swap(&self, _: &Key, _: Option<Version>, _: &str) -> Result<Swap, StoreError> {
+            std::future::pending().await
+        }
+    }
+    let world = Paused::new().await;
+    let tokens = world.tokens().noted_in(Hanging);
+    let asked = tokens.registration_token(&world.scope);
+    let asked = tokio::time::timeout(Duration::from_secs(5), asked).await;
+    assert!(asked.is_ok_and(|token| token.is_ok()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_set_back_makes_no_token_and_no_error_live_longer() {
+    let clock = ManualClock::at("2026-05-04T10:00:00Z".parse().unwrap());
+    let github = FakeGitHub::start(clock.clone()).await.unwrap();
+    let scope: Scope = "org:acme".parse().unwrap();
+    github.add_scope(&scope);
+    let client = GitHub::builder(github.token().to_owned()).api_url(github.url());
+    let client = client.clock(clock.clone()).build().unwrap();
+    let tokens = RegistrationTokens::new(client).patience(Duration::from_secs(1));
+    tokens.registration_token(&scope).await.unwrap();
+    clock.advance(TimeDelta::hours(-1));
+    tokio::time::advance(Duration::from_secs(50 * 60)).await;
+    github.fail(ENDPOINT, Fault::html(502), None);
+    tokens.registration_token(&scope).await.unwrap_err();
+    // The rest after it is half a minute, whatever the clock shows.
+    clock.advance(TimeDelta::hours(-1));
+    tokio::time::advance(Duration::from_secs(31)).await;
+    github.clear_faults();
+    tokens.registration_token(&scope).await.unwrap();
 }
