@@ -240,7 +240,7 @@ impl GitHub {
                 request,
                 limit,
                 until,
-                answer: Some(answer),
+                answer: Some(answer.into()),
             };
         }
         let needs = match &heads.accepted {
@@ -251,7 +251,7 @@ impl GitHub {
         };
         GitHubError::Status {
             request,
-            answer,
+            answer: answer.into(),
             needs,
         }
     }

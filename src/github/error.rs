@@ -72,7 +72,7 @@ pub enum GitHubError {
         /// The method and the path asked for.
         request: String,
         /// What it answered.
-        answer: Refusal,
+        answer: Box<Refusal>,
         /// The permission that the credentials need for it.
         needs: String,
     },
@@ -86,7 +86,7 @@ pub enum GitHubError {
         /// When it can be asked again.
         until: Instant,
         /// What it answered; `None` where it was not asked.
-        answer: Option<Refusal>,
+        answer: Option<Box<Refusal>>,
     },
     /// GitHub has been failing, and was not asked.
     #[error(
@@ -150,7 +150,7 @@ pub enum GitHubError {
         /// The method and the path asked for.
         request: String,
         /// What it answered.
-        answer: Refusal,
+        answer: Box<Refusal>,
         /// What that means, which setting it comes from, and what to do.
         what: String,
     },
@@ -315,7 +315,7 @@ fn id(request_id: &Option<String>) -> String {
     id.map_or(String::new(), |id| format!(", request id {id}"))
 }
 
-fn limited(limit: &Limit, answer: &Option<Refusal>) -> String {
+fn limited(limit: &Limit, answer: &Option<Box<Refusal>>) -> String {
     let what = match limit {
         Limit::Primary => "GitHub's requests an hour are spent".to_owned(),
         Limit::Secondary => "GitHub asked us to slow down".to_owned(),

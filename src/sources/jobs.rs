@@ -115,7 +115,7 @@ impl JobsSource {
             clock,
             policy,
             repositories,
-            views: SharedReads::new(),
+            views: SharedReads::new(|view| !view.errors.is_empty()),
         }
     }
 
@@ -134,15 +134,7 @@ impl JobsSource {
         let read = || async { read(github, self.repositories.of(scope)).await };
         let views = &self.views;
         views
-            .get(
-                scope.clone(),
-                ask.round(),
-                asked_at,
-                since,
-                occupied,
-                |view| !view.errors.is_empty(),
-                read,
-            )
+            .get(scope.clone(), ask.round(), asked_at, since, occupied, read)
             .await
     }
 

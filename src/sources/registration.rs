@@ -85,7 +85,7 @@ impl RegistrationSource {
             clock,
             policy,
             records,
-            listings: SharedReads::new(),
+            listings: SharedReads::new(Result::is_err),
         }
     }
 
@@ -182,15 +182,7 @@ impl RegistrationSource {
         let never = |_: &Read<_>| false;
         let listings = &self.listings;
         listings
-            .get(
-                scope.clone(),
-                ask.round(),
-                asked_at,
-                since,
-                never,
-                Result::is_err,
-                read,
-            )
+            .get(scope.clone(), ask.round(), asked_at, since, never, read)
             .await
     }
 

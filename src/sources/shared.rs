@@ -47,6 +47,8 @@ pub(super) struct Read<V> {
 /// The last read of each scope. Asks that come while one is under way share it.
 pub(super) struct SharedReads<K, V> {
     last: Cache<K, Arc<Read<V>>>,
+    /// Whether a read failed, perhaps because whoever asked for it had no more time.
+    failed: fn(&V) -> bool,
 }
 
 impl<K, V> fmt::Debug for SharedReads<K, V> {
@@ -60,15 +62,16 @@ where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(failed: fn(&V) -> bool) -> Self {
         Self {
             last: Cache::new(KEPT),
+            failed,
         }
     }
 
     /// The read that is under way; else the last one, if it was made for this round or `still` says that it
     /// will do; else a new one. None that was asked for before `since`, but where `still` says so; and none of
-    /// another round that `failed`, perhaps because that round had no more time.
+    /// another round that failed.
     pub(super) async fn get<F>(
         &self,
         key: K,
@@ -76,7 +79,6 @@ where
         asked_at: Instant,
         since: Instant,
         still: impl Fn(&Read<V>) -> bool + Send + Sync,
-        failed: impl Fn(&V) -> bool + Send + Sync,
         value: impl Fn() -> F + Send + Sync,
     ) -> Arc<Read<V>>
     where
@@ -101,7 +103,7 @@ where
         let shared = entry.or_insert_with_if(read(), outdated).await.into_value();
         let will_not_do = |last: &Arc<Read<V>>| {
             let is_too_old = last.asked_at < since && !still(last);
-            is_too_old || last.round < round && failed(&last.value)
+            is_too_old || last.round < round && (self.failed)(&last.value)
         };
         if !will_not_do(&shared) {
             return shared;
