@@ -235,3 +235,52 @@ async fn a_moved_repository_is_followed() {
     );
     let _ = world.clock.now();
 }
+
+#[tokio::test]
+async fn a_304_with_another_tag_is_no_answer_and_what_was_kept_is_forgotten() {
+    let world = World::of(REPO).await;
+    let id = world.github.register(&world.scope, "r-1");
+    let runner = world.runner("r-1").with_id(id.0);
+    let guard = world.guard();
+    let _ = guard.can_terminate(&runner).await;
+    world.clock.advance(minutes(5));
+    let of_another = Fault::Status {
+        code: 304,
+        body: String::new(),
+        headers: vec![("ETag".to_owned(), "W/\"of another\"".to_owned())],
+    };
+    world
+        .github
+        .fail("/actions/runs?status=queued", of_another, None);
+    let decision = guard.can_terminate(&runner).await;
+    let explained = decision.explain();
+    assert_eq!(decision.verdict(), Verdict::Hold, "{explained}");
+    assert!(explained.contains("gives another tag"), "{explained}");
+    world.github.clear_faults();
+    world.github.clear_requests();
+    let decision = guard.can_terminate(&runner).await;
+    assert_eq!(decision.verdict(), Verdict::Terminate);
+    let queued = world.github.requests().into_iter();
+    let mut queued = queued.filter(|request| request.parameter("status") == Some("queued"));
+    assert_eq!(queued.next().unwrap().if_none_match, None, "read in full");
+}
+
+#[tokio::test]
+async fn what_another_host_says_of_limits_and_of_the_time_is_not_believed() {
+    let world = World::of(REPO).await;
+    let id = world.github.register(&world.scope, "r-1");
+    let elsewhere = FakeGitHub::start(world.clock.clone()).await.unwrap();
+    elsewhere.rate_limit(0);
+    elsewhere.clock_off(TimeDelta::hours(5));
+    let url = elsewhere.url().replace("127.0.0.1", "localhost");
+    let away = Fault::Redirect {
+        code: 302,
+        to: format!("{url}/repos/acme/atlas/actions/runners/{id}"),
+    };
+    world.github.fail("/actions/runners/", away, Some(1));
+    let client = world.client();
+    client.runner(&world.scope, id).await.unwrap_err();
+    assert!(elsewhere.request_count() > 0);
+    let (found, _) = client.runner(&world.scope, id).await.unwrap();
+    assert!(found.is_some(), "nothing keeps it from asking");
+}

@@ -1,9 +1,10 @@
 //! The whole way out against a GitHub over HTTP: what its DELETE answers, and what that is worth.
 
-use crate::world::{HoldCode, TimeDelta, World, minutes};
+use crate::world::{GitHub, HoldCode, Policy, TimeDelta, World, minutes};
 use scale_in_guard::{
     Basis, Go, Guard, Verdict,
     fence::Deregistration,
+    github::Limits,
     guard::{Retirement, Setback},
     testing::fake_github::{Fault, FaultOn, Killed},
 };
@@ -199,4 +200,41 @@ async fn who_was_deregistered_explains_itself_to_the_next_listing() {
         let doubted = crate::world::codes(&decision).contains(&HoldCode::SnapshotUntrusted);
         assert!(!doubted, "{decision:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_whose_turn_comes_after_its_permits_end_is_not_sent() {
+    let world = World::of("repo:acme/atlas").await;
+    world.github.register(&world.scope, "r-1");
+    let other = world.github.register(&world.scope, "other");
+    let client = GitHub::builder(world.github.token().to_owned()).api_url(world.github.url());
+    let limits = Limits {
+        between_writes: std::time::Duration::from_secs(5),
+        ..Limits::none()
+    };
+    let client = client.clock(world.clock.clone()).limits(limits);
+    let client = client.build().unwrap();
+    let policy = Policy {
+        permit_ttl: TimeDelta::milliseconds(500),
+        ..Policy::default()
+    };
+    let guard = world.builder().policy(policy).deregister(client.clone());
+    let guard = guard.build().unwrap();
+    pass_the_window(&world, &guard).await;
+    client.remove_runner(&world.scope, other).await.unwrap();
+    world.github.clear_requests();
+    let stopped = retire(&world, &guard).await;
+    assert!(
+        matches!(
+            &stopped,
+            Retirement::Stopped {
+                why: Setback::Deregistering { .. },
+                ..
+            }
+        ),
+        "{stopped:?}"
+    );
+    let requests = world.github.requests().into_iter();
+    let deletes = requests.filter(|request| request.method == "DELETE");
+    assert_eq!(deletes.count(), 0);
 }
