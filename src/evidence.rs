@@ -127,6 +127,9 @@ pub enum Registration {
         /// scope, as GitHub says.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         listing_is_empty: bool,
+        /// Whether GitHub showed a runner of this name in this scope before, also where nobody asked about it then.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        was_shown: bool,
     },
 }
 
@@ -139,6 +142,7 @@ impl Registration {
             beside_listing: true,
             scope_is_ours: true,
             listing_is_empty: false,
+            was_shown: false,
         }
     }
 

@@ -162,6 +162,9 @@ pub struct Memory {
     /// Whether the beacon's last word left a job that was not over.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     job_left: bool,
+    /// Whether GitHub showed it in a listing in which nobody asked about it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    was_shown: bool,
     /// Whether a job in a view, or a webhook, ever named this runner.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     job_seen: bool,
@@ -205,6 +208,13 @@ impl Memory {
         if seen.registration.is_met() {
             self.first_readable.get_or_insert(now);
         }
+        self.was_shown |= matches!(
+            seen.registration,
+            RegistrationSeen::Absent {
+                was_shown: true,
+                ..
+            }
+        );
         match seen.registration {
             RegistrationSeen::Registered { busy, offline, .. } => {
                 if self.absent.take().is_some() {
@@ -594,6 +604,7 @@ impl Memory {
 
     /// Whether any witness ever saw this runner: registered, with a job, or through its beacon.
     pub(crate) fn ever_seen(&self) -> bool {
-        self.last_registered.is_some() || self.job_seen || self.beacon_heard_at.is_some()
+        let was_registered = self.last_registered.is_some() || self.was_shown;
+        was_registered || self.job_seen || self.beacon_heard_at.is_some()
     }
 }

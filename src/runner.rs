@@ -340,10 +340,15 @@ impl RunnerRef {
     }
 
     /// Whether this names the runner: by its number (the one the autoscaler gave or the one its
-    /// registration shows), else by its exact name. Either is enough: a runner may have been
+    /// registration shows), else by its name, in any case. Either is enough: a runner may have been
     /// registered anew under its name, and a first renewal may rename it (`JobDispatcher.cs`).
     pub(crate) fn names(&self, runner: &Runner, seen: Option<RunnerId>) -> bool {
-        self.numbers(runner, seen) || self.name.as_deref() == Some(runner.name.as_str())
+        // In any case: whoever spells a name otherwise must not lose its job.
+        let is_called = |name: &str| {
+            let wanted = runner.name.as_str();
+            name == wanted || name.to_lowercase() == wanted.to_lowercase()
+        };
+        self.numbers(runner, seen) || self.name.as_deref().is_some_and(is_called)
     }
 }
 
@@ -403,12 +408,13 @@ mod tests {
     }
 
     #[test]
-    fn a_job_names_a_runner_by_number_or_exact_name() {
+    fn a_job_names_a_runner_by_number_or_by_name_in_any_case() {
         let runner = Runner::new("r-1", "org:acme").unwrap().with_id(7);
         assert!(RunnerRef::numbered(7).names(&runner, None));
         assert!(RunnerRef::numbered(8).names(&runner, Some(RunnerId(8))));
         assert!(RunnerRef::named("r-1").names(&runner, None));
-        assert!(!RunnerRef::named("R-1").names(&runner, None));
+        assert!(RunnerRef::named("R-1").names(&runner, None));
+        assert!(!RunnerRef::named("r-10").names(&runner, None));
         assert!(!RunnerRef::numbered(8).names(&runner, None));
         assert!(
             !RunnerRef {

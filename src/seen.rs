@@ -49,6 +49,8 @@ pub(crate) enum RegistrationSeen {
         scope_is_ours: bool,
         /// Whether nobody was registered in the scope.
         listing_is_empty: bool,
+        /// Whether GitHub showed it before.
+        was_shown: bool,
     },
     /// GitHub knows the runner.
     Registered {
@@ -296,12 +298,15 @@ impl RegistrationSeen {
                             beside_listing,
                             scope_is_ours,
                             listing_is_empty,
+                            was_shown,
                         } => {
-                            let (counts, ours, empty) = absent.unwrap_or((true, true, true));
+                            let (counts, ours, empty, shown) =
+                                absent.unwrap_or((true, true, true, false));
                             absent = Some((
                                 counts && beside_listing,
                                 ours && scope_is_ours,
                                 empty && listing_is_empty,
+                                shown || was_shown,
                             ));
                         }
                     }
@@ -312,11 +317,14 @@ impl RegistrationSeen {
         }
         match (registered, absent) {
             (Some((id, busy, offline)), _) => Self::Registered { id, busy, offline },
-            (None, Some((counts, scope_is_ours, listing_is_empty))) if !failed => Self::Absent {
-                counts,
-                scope_is_ours,
-                listing_is_empty,
-            },
+            (None, Some((counts, scope_is_ours, listing_is_empty, was_shown))) if !failed => {
+                Self::Absent {
+                    counts,
+                    scope_is_ours,
+                    listing_is_empty,
+                    was_shown,
+                }
+            }
             _ => Self::Unreadable,
         }
     }

@@ -211,6 +211,7 @@ fn a_launch_that_nobody_knows_and_a_listing_that_nobody_can_trust_are_not_waited
             beside_listing: false,
             scope_is_ours: false,
             listing_is_empty: false,
+            was_shown: false,
         };
         Evidence::registration(absent, at(second))
     };

@@ -18,6 +18,10 @@ pub struct Roster {
     shown: BTreeMap<RunnerName, Lifetime>,
     /// Those that permits were redeemed for, or that were deregistered, since.
     redeemed: BTreeSet<RunnerName>,
+    /// Those that GitHub showed and that nobody had asked about, or could be read no further: whoever asks about one
+    /// later, and finds it absent, must not take it for one that never registered.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    sighted: BTreeSet<RunnerName>,
     /// How many runners had a job, as it turned out, when we deregistered them.
     deregistered_while_occupied: u64,
 }
@@ -72,6 +76,34 @@ impl Roster {
         self.baseline.ours = Some(self.shown.len());
     }
 
+    /// GitHub showed this name, and nobody could read on.
+    pub fn sighted(&mut self, name: &RunnerName) {
+        if self.sighted.len() < MOST {
+            self.sighted.insert(name.clone());
+        }
+    }
+
+    /// Whether GitHub showed this name when nobody asked about it, or could read on. Of others their own memory
+    /// tells.
+    #[must_use]
+    pub fn has_sighted(&self, name: &RunnerName) -> bool {
+        self.sighted.contains(name)
+    }
+
+    /// Remembers the rows that nobody asked about, for as long as they are listed or asked about; where some runners
+    /// alone are asked about, for longer.
+    fn sight(&mut self, listed: Listed<'_>) {
+        self.sighted.retain(|name| {
+            let is_asked = listed.asked.contains(name);
+            let is_listed = listed.rows.contains_key(name.as_str());
+            is_asked != is_listed || !listed.asked_are_all && !is_asked
+        });
+        let names = listed.rows.keys().filter_map(|name| name.parse().ok());
+        for name in names.filter(|name: &RunnerName| !listed.asked.contains(name)) {
+            self.sighted(&name);
+        }
+    }
+
     /// How many runners had a job, as it turned out, when a guard deregistered them on GitHub's word.
     #[must_use]
     pub fn deregistered_while_occupied(&self) -> u64 {
@@ -106,6 +138,7 @@ impl Roster {
         now: Instant,
         policy: &Policy,
     ) -> Snapshot {
+        self.sight(listed);
         let departed = self.missing(listed).filter(|&name| {
             let let_go = listed.asked_are_all && !listed.asked.contains(name);
             let leaves = self.shown.get(name) == Some(&Lifetime::Ephemeral);

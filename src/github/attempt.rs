@@ -77,7 +77,7 @@ impl GitHub {
     fn judge(&self, call: &Call, reply: Reply, etag: Option<&str>) -> Result<Reply, GitHubError> {
         let is_good = match (reply.status, &call.method) {
             (200, &Method::GET) | (200 | 201, &Method::POST) | (204, &Method::DELETE) => true,
-            (304, &Method::GET) => etag.is_some() && !reply.is_foreign,
+            (304, &Method::GET) => etag.is_some(),
             _ => false,
         };
         let is_limited = limit_of(&reply).is_some();
@@ -187,9 +187,6 @@ impl GitHub {
         let Ok(reply) = reply else {
             return;
         };
-        if reply.is_foreign {
-            return;
-        }
         let heads = &reply.heads;
         let now = self.now();
         if let Some(date) = heads.date {
@@ -272,7 +269,7 @@ fn has_told(reply: &Result<Reply, Unanswered>) -> bool {
         Ok(reply) => {
             let heads = &reply.heads;
             let is_good = (200..400).contains(&reply.status);
-            !reply.is_foreign && heads.is_core && (heads.left.is_some() || is_good)
+            heads.is_core && (heads.left.is_some() || is_good)
         }
         Err(unanswered) => !unanswered.was_reached,
     }

@@ -37,6 +37,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest that anything waits for a limit: its window is an hour.
 const HOUR: TimeDelta = TimeDelta::hours(1);
 
+/// A persistent caller asks for the last time so long before its time is over.
+const LAST_TRY: Duration = Duration::from_secs(1);
+
 /// A GitHub to ask. Cheap to clone; clones share connections, limits and what they have read.
 ///
 /// ```
@@ -368,7 +371,13 @@ impl GitHub {
         let asked_for = asked_for.and_then(|span| span.to_std().ok());
         // Not all at the very instant that GitHub named.
         let pause = pause + asked_for.unwrap_or_default();
-        (pause < deadline.left()).then_some(pause)
+        let left = deadline.left();
+        if pause < left {
+            return Some(pause);
+        }
+        // Whoever goes on to the end asks once more before it.
+        let last = left.checked_sub(LAST_TRY).filter(|span| !span.is_zero());
+        last.filter(|_| asked_for.is_none() && !self.manner.heeds_outage)
     }
 }
 

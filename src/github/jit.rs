@@ -299,7 +299,8 @@ impl<'a> Asking<'a> {
             .github
             .runners_named(self.request.scope(), &self.name)
             .await?;
-        Ok(named.rows.into_iter().next())
+        let mut rows = named.rows.into_iter();
+        Ok(rows.find(|row| *row.name == *self.name.as_str()))
     }
 
     /// The registration of this name, however it is spelled in upper and lower case: that is what a 409 may mean, and

@@ -65,8 +65,18 @@ pub struct Listing {
     pub rows: Vec<RunnerRow>,
     /// How many GitHub says that there are; `None` where it did not say, or not always the same.
     pub total: Option<u64>,
+    /// How many rows do not say which runner they are about.
+    pub unread: usize,
     /// GitHub's clock when it answered.
     pub date: Option<Instant>,
+}
+
+impl Listing {
+    /// Whether every row could be read, and there are as many as GitHub says.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.unread == 0 && self.total == u64::try_from(self.rows.len()).ok()
+    }
 }
 
 impl GitHub {
@@ -78,7 +88,7 @@ impl GitHub {
         self.listed(scope, None).await
     }
 
-    /// The runners of this exact name: one at the most, in one request.
+    /// The runners that GitHub finds by this name: one at the most, it says; but see their names.
     ///
     /// # Errors
     /// [`GitHubError`] when it could not be read.
@@ -87,9 +97,7 @@ impl GitHub {
         scope: &Scope,
         name: &RunnerName,
     ) -> Result<Listing, GitHubError> {
-        let mut listing = self.listed(scope, Some(name)).await?;
-        listing.rows.retain(|row| *row.name == *name.as_str());
-        Ok(listing)
+        self.listed(scope, Some(name)).await
     }
 
     /// The runner of this number, and GitHub's clock; `None` for a 404, which a missing permission
@@ -171,8 +179,10 @@ impl GitHub {
         let pages = self.pages::<models::RunnersPage>(&call).await?;
         // A row that a drifting page shows twice is one runner; one that cannot be read is none.
         let mut seen = HashSet::new();
+        let unread = pages.rows.iter().filter(|row| row.is_none()).count();
         let rows = pages.rows.into_iter().flatten();
         Ok(Listing {
+            unread,
             rows: rows.filter(|row| seen.insert(row.id)).collect(),
             total: pages.total,
             date: pages.date,

@@ -176,9 +176,11 @@ impl<T> RunsPage<T> {
     /// Each row once. As many as `cap` are not all.
     fn of(pages: super::pages::Pages<Option<T>>, id: fn(&T) -> u64, cap: usize) -> Self {
         let mut seen = HashSet::new();
+        let is_readable = pages.rows.iter().all(Option::is_some);
         let rows = pages.rows.into_iter().flatten();
         let rows: Vec<T> = rows.filter(|row| seen.insert(id(row))).collect();
-        let is_whole = rows.len() < cap && pages.total == u64::try_from(rows.len()).ok();
+        let is_whole =
+            is_readable && rows.len() < cap && pages.total == u64::try_from(rows.len()).ok();
         Self { rows, is_whole }
     }
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::time::{Instant, age};
 use chrono::{DateTime, TimeDelta};
 use reqwest::{
-    Method, Response, StatusCode,
+    Response, StatusCode,
     header::{
         ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue,
         IF_NONE_MATCH, LINK, LOCATION, RETRY_AFTER, USER_AGENT,
@@ -52,8 +52,6 @@ pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) heads: Heads,
     pub(super) body: Vec<u8>,
-    /// Whether another host gave it, to which GitHub sent us.
-    pub(super) is_foreign: bool,
 }
 
 /// Why there is no answer.
@@ -155,8 +153,7 @@ impl Transport {
         }
     }
 
-    /// Follows redirects, as GitHub's documentation asks, with the method that was asked for. To another
-    /// host the credentials do not go along, and a write not at all.
+    /// Follows redirects, as GitHub's documentation asks, with the method that was asked for, and to no other host.
     async fn follow(
         &self,
         call: &Call,
@@ -165,13 +162,10 @@ impl Transport {
     ) -> Result<Reply, Unanswered> {
         let mut url = call.url.clone();
         for _ in 0..=MOST_HOPS {
-            let at_home = self.api.is_origin_of(&url);
             self.requests.fetch_add(1, Ordering::Relaxed);
-            let mut request = self.http.request(call.method.clone(), url.clone());
-            if at_home {
-                request = request.header(AUTHORIZATION, authorization);
-            }
-            if let Some(etag) = etag.filter(|_| at_home) {
+            let request = self.http.request(call.method.clone(), url.clone());
+            let mut request = request.header(AUTHORIZATION, authorization);
+            if let Some(etag) = etag {
                 request = request.header(IF_NONE_MATCH, etag);
             }
             if let Some(body) = &call.body {
@@ -184,21 +178,15 @@ impl Transport {
                 error: self.no_answer(call, plainly(&error)),
             })?;
             let Some(to) = redirected_to(&response, &url) else {
-                let reply = self.read(call, response).await?;
-                return Ok(Reply {
-                    is_foreign: !at_home,
-                    ..reply
-                });
+                let mut reply = self.read(call, response).await?;
+                if reply.status >= 300 {
+                    reply.body = without(authorization, &reply.body);
+                }
+                return Ok(reply);
             };
-            if to.scheme() == "http" && url.scheme() == "https" {
-                let what = "redirected from https to http".to_owned();
-                return Err(self.no_answer(call, what).into());
-            }
-            if call.method != Method::GET && !self.api.is_origin_of(&to) {
-                let what = format!(
-                    "redirected to another host; a {} goes nowhere else",
-                    call.method
-                );
+            // What another host says is not GitHub's word.
+            if !self.api.is_origin_of(&to) {
+                let what = "redirected to another host, which is not followed".to_owned();
                 return Err(self.no_answer(call, what).into());
             }
             url = to;
@@ -215,7 +203,6 @@ impl Transport {
                 status: status.as_u16(),
                 heads,
                 body,
-                is_foreign: false,
             }),
             Err(Broken::TooLong) => Err(GitHubError::Malformed {
                 request: call.line(),
@@ -234,7 +221,6 @@ impl Transport {
                 status: status.as_u16(),
                 heads,
                 body: Vec::new(),
-                is_foreign: false,
             }),
         }
     }
@@ -338,6 +324,17 @@ async fn body(mut response: Response) -> Result<Vec<u8>, Broken> {
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+/// A refusal without the credentials, which somebody in between might send back.
+fn without(authorization: &HeaderValue, body: &[u8]) -> Vec<u8> {
+    let told = String::from_utf8_lossy(body);
+    let secret = authorization.to_str().unwrap_or_default();
+    let secret = secret.strip_prefix("Bearer ").unwrap_or(secret);
+    match secret.is_empty() {
+        true => told.into_owned().into_bytes(),
+        false => told.replace(secret, "…").into_bytes(),
+    }
 }
 
 /// GitHub's own words about a refusal.

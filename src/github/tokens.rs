@@ -15,7 +15,7 @@ use crate::{
 };
 use chrono::{DateTime, TimeDelta};
 use reqwest::Method;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::{
     collections::HashMap,
@@ -239,29 +239,37 @@ impl RegistrationTokens {
         let call = Call::new(Method::POST, url, scope, Right::WriteRunners);
         let answer = github.ask::<TokenJson>(&call).await;
         let now = github.now();
-        match answer {
+        let error = match answer {
             Ok(answer) => {
                 let TokenJson { token, expires_at } = answer.body;
                 let told = expires_at.and_then(|at| DateTime::parse_from_rfc3339(&at).ok());
                 let told = told.map(|at| github.in_our_time(at.to_utc()));
-                Ok(RegistrationToken {
-                    token,
-                    expires_at: told.unwrap_or_else(|| after(now, LIFE)),
-                })
-            }
-            Err(error) => {
-                let took = monotonic().saturating_duration_since(began);
-                Err(RegistrationError {
-                    scope: scope.clone(),
-                    tried_for: TimeDelta::from_std(took).unwrap_or_default(),
-                    retry_at: match error.is_transient() {
-                        true => Some(after(now, REST)),
-                        false => error.retry_at(),
+                let expires_at = told.unwrap_or_else(|| after(now, LIFE));
+                let text = token.expose_secret();
+                let is_token = !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
+                match is_token && now < expires_at {
+                    true => return Ok(RegistrationToken { token, expires_at }),
+                    false => GitHubError::Malformed {
+                        request: call.line(),
+                        status: 201,
+                        request_id: None,
+                        what: "the token is none, or has ended already".to_owned(),
                     },
-                    error: Box::new(error),
-                })
+                }
             }
-        }
+            Err(error) => error,
+        };
+        let took = monotonic().saturating_duration_since(began);
+        let rest = after(now, REST);
+        Err(RegistrationError {
+            scope: scope.clone(),
+            tried_for: TimeDelta::from_std(took).unwrap_or_default(),
+            retry_at: match error.is_transient() {
+                true => Some(error.retry_at().map_or(rest, |at| at.max(rest))),
+                false => error.retry_at(),
+            },
+            error: Box::new(error),
+        })
     }
 
     /// The scope is ours: it minted us a token.

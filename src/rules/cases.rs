@@ -247,6 +247,7 @@ pub(crate) fn absent_where(beside_listing: bool, scope_is_ours: bool, asked: i64
         beside_listing,
         scope_is_ours,
         listing_is_empty: false,
+        was_shown: false,
     };
     Evidence::registration(absent, at(asked))
 }

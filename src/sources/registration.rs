@@ -41,6 +41,8 @@ struct Surveyed {
     by_spelling: HashMap<String, Arc<str>>,
     snapshot: Snapshot,
     scope_is_ours: bool,
+    /// Those that are asked about, not listed, and were shown before.
+    shown_before: HashSet<RunnerName>,
     skew: Option<i64>,
 }
 
@@ -52,17 +54,19 @@ enum Unheard {
     #[error("what is known of the scope: {0}")]
     Store(Arc<StoreError>),
     #[error(
-        "GitHub's runner {id} is called {found:?}, not {wanted:?}; give the number and the name of one runner"
+        "GitHub's runner {id} is called {found:?}, not {:?}; give the number and the name of one runner", .wanted.as_str()
     )]
     AnotherName {
         id: RunnerId,
         found: Arc<str>,
         wanted: RunnerName,
     },
+    #[error("GitHub's answer to a search for {0} does not add up; ask again")]
+    Partial(RunnerName),
     #[error("GitHub lists runner {0}, and answers 404 for it; ask again")]
     Contradiction(RunnerId),
     #[error(
-        "GitHub lists no runner called {wanted:?}, but one called {found:?}; give the name as GitHub shows it"
+        "GitHub lists no runner called {:?}, but one called {found:?}; give the name as GitHub shows it", .wanted.as_str()
     )]
     Similar { found: Arc<str>, wanted: RunnerName },
 }
@@ -106,7 +110,7 @@ impl RegistrationSource {
                 };
                 Ok(evidence(registered(row), report, listing.asked_at))
             }
-            None => Ok(absent(surveyed, listing.asked_at)),
+            None => Ok(absent(surveyed, ask.runner(), listing.asked_at)),
         }
     }
 
@@ -121,7 +125,12 @@ impl RegistrationSource {
             Some(id) => Some(id),
             None => {
                 let named = github.runners_named(&runner.scope, &runner.name).await?;
-                named.rows.first().map(|row| row.id)
+                let id = self.named(&named, runner)?;
+                if id.is_some() {
+                    // Whatever comes of reading on: it was shown.
+                    self.note_sighted(runner).await;
+                }
+                id
             }
         };
         if let Some(id) = listed {
@@ -134,7 +143,11 @@ impl RegistrationSource {
         let listing = self.listing(ask).await;
         let surveyed = listing.value.as_ref().map_err(Clone::clone)?;
         match surveyed.find(ask)? {
-            None => Ok(absent(surveyed, asked_at.min(listing.asked_at))),
+            None => Ok(absent(
+                surveyed,
+                ask.runner(),
+                asked_at.min(listing.asked_at),
+            )),
             // It has registered anew under its name.
             Some(row) if Some(row.id) != listed => {
                 match github.runner(&runner.scope, row.id).await? {
@@ -143,6 +156,36 @@ impl RegistrationSource {
                 }
             }
             Some(row) => Err(Unheard::Contradiction(row.id)),
+        }
+    }
+
+    /// The number under which a search for a name shows it.
+    fn named(&self, named: &Listing, runner: &Runner) -> Result<Option<RunnerId>, Unheard> {
+        let wanted = &runner.name;
+        let mut rows = named.rows.iter();
+        if let Some(row) = rows.find(|row| *row.name == *wanted.as_str()) {
+            return Ok(Some(row.id));
+        }
+        let alike = |row: &&RunnerRow| spelling(&row.name) == spelling(wanted.as_str());
+        if let Some(row) = named.rows.iter().find(alike) {
+            return Err(Unheard::Similar {
+                found: row.name.clone(),
+                wanted: wanted.clone(),
+            });
+        }
+        match named.is_whole() {
+            true => Ok(None),
+            false => Err(Unheard::Partial(wanted.clone())),
+        }
+    }
+
+    /// Writes down that GitHub showed this name.
+    async fn note_sighted(&self, runner: &Runner) {
+        let key = self.records.of_scope(&runner.scope, Kind::Fleet);
+        let sighted = |roster: &mut Roster| roster.sighted(&runner.name);
+        if let Err(error) = self.records.update(&key, sighted).await {
+            let (scope, runner) = (&runner.scope, &runner.name);
+            tracing::warn!(%scope, %runner, %error, "could not write down that it was shown");
         }
     }
 
@@ -195,7 +238,8 @@ impl RegistrationSource {
         let listing = github_for(&self.github, ask).runners(scope).await?;
         let skew = skew_seconds(listing.date, asked_at, self.clock.now());
         let judged = self.judge(scope, &listing, ask.round()).await;
-        let (snapshot, scope_is_ours) = judged.map_err(|error| Unheard::Store(Arc::new(error)))?;
+        let judged = judged.map_err(|error| Unheard::Store(Arc::new(error)))?;
+        let (snapshot, scope_is_ours, shown_before) = judged;
         let rows = listing.rows;
         Ok(Surveyed {
             by_name: rows.iter().map(|row| (row.name.clone(), row.id)).collect(),
@@ -206,6 +250,7 @@ impl RegistrationSource {
             by_id: rows.into_iter().map(|row| (row.id, row)).collect(),
             snapshot,
             scope_is_ours,
+            shown_before,
             skew,
         })
     }
@@ -216,12 +261,13 @@ impl RegistrationSource {
         scope: &Scope,
         listing: &Listing,
         round: &Round,
-    ) -> Result<(Snapshot, bool), StoreError> {
+    ) -> Result<(Snapshot, bool, HashSet<RunnerName>), StoreError> {
         let asked: HashSet<_> = round.names(scope).collect();
         let rows = listing.rows.iter().map(|row| (&*row.name, row.lifetime));
         let rows: HashMap<_, _> = rows.collect();
         let listed = Listed {
-            total: listing.total,
+            // A row that cannot be read may be any runner's.
+            total: listing.total.filter(|_| listing.unread == 0),
             rows: &rows,
             count: listing.rows.len(),
             asked: &asked,
@@ -244,8 +290,10 @@ impl RegistrationSource {
         self.records
             .update(&key, |roster: &mut Roster| {
                 let worked = |name: &RunnerName| worked.contains(name);
+                let is_shown = |name: &&RunnerName| roster.has_sighted(name);
+                let shown_before = asked.iter().copied().filter(is_shown).cloned().collect();
                 let snapshot = roster.judge(listed, worked, now, &self.policy);
-                (snapshot, roster.scope_is_ours())
+                (snapshot, roster.scope_is_ours(), shown_before)
             })
             .await
     }
@@ -343,11 +391,12 @@ fn registered(row: &RunnerRow) -> Registration {
     }
 }
 
-fn absent(surveyed: &Surveyed, asked_at: Instant) -> Vec<Evidence> {
+fn absent(surveyed: &Surveyed, runner: &Runner, asked_at: Instant) -> Vec<Evidence> {
     let absent = Registration::Absent {
         beside_listing: surveyed.snapshot == Snapshot::Trusted,
         scope_is_ours: surveyed.scope_is_ours,
         listing_is_empty: surveyed.by_id.is_empty() && surveyed.snapshot != Snapshot::Inconsistent,
+        was_shown: surveyed.shown_before.contains(&runner.name),
     };
     let report = FleetReport {
         snapshot: surveyed.snapshot.clone(),

@@ -217,3 +217,111 @@ async fn phantoms_are_asked_about_at_the_price_of_a_listing() {
     assert!(decided.is_empty(), "all are registered");
     assert_eq!(fleet.world.asked(), ["/orgs/acme/actions/runners"]);
 }
+
+fn answer(body: &str) -> Fault {
+    Fault::Status {
+        code: 200,
+        body: body.to_owned(),
+        headers: vec![],
+    }
+}
+
+/// A scope whose listing can be trusted: another runner of ours is registered. Nobody looks at jobs.
+async fn beside_another() -> Fleet {
+    let fleet = Fleet::asking(Repositories::of_each_runner()).await;
+    fleet.world.github.register(&fleet.world.scope, "i-2");
+    fleet
+}
+
+#[tokio::test]
+async fn a_name_that_a_search_showed_is_no_phantom_whatever_came_of_reading_on() {
+    for code in [502, 404] {
+        let fleet = beside_another().await;
+        assert_eq!(fleet.goes_at(Way::Sweep, 2).await, None);
+        let row = r#"{"id": 4711, "name": "i-1", "status": "online", "busy": true, "labels": []}"#;
+        let shown = answer(&format!(r#"{{"total_count": 1, "runners": [{row}]}}"#));
+        let github = &fleet.world.github;
+        github.fail("runners?name=i-1", shown, None);
+        github.fail("/runners/4711", Fault::status(code), None);
+        let decision = fleet.guard.can_terminate(&fleet.instances[0]).await;
+        held_for(&decision, HoldCode::RegistrationUnreadable);
+        github.clear_faults();
+        for way in WAYS {
+            assert_eq!(fleet.goes_at(way, 30).await, None, "{code}, {way:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_search_that_does_not_add_up_makes_no_phantom() {
+    for body in [
+        r#"{"total_count": 1, "runners": []}"#,
+        r#"{"runners": []}"#,
+        r#"{"total_count": 1, "runners": [{"id": null, "name": "i-1", "busy": true}]}"#,
+        r#"{"total_count": 1, "runners": [{"id": 9, "name": "I-1", "status": "online", "busy": true}]}"#,
+    ] {
+        for way in WAYS {
+            let fleet = beside_another().await;
+            fleet
+                .world
+                .github
+                .fail("runners?name=i-1", answer(body), None);
+            assert_eq!(fleet.goes_at(way, 30).await, None, "{body}, {way:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_may_be_anybodys() {
+    let row = r#"{"id": 1, "name": "i-2", "status": "online", "busy": false}"#;
+    for strange in ["null", r#"{"id": null, "name": "i-1", "busy": true}"#] {
+        let fleet = beside_another().await;
+        let body = format!(r#"{{"total_count": 1, "runners": [{row}, {strange}]}}"#);
+        let listing = answer(&body);
+        fleet.world.github.fail("runners?per_page", listing, None);
+        assert_eq!(fleet.goes_at(Way::Sweep, 30).await, None, "{strange}");
+    }
+}
+
+#[tokio::test]
+async fn where_jobs_could_not_be_read_no_phantom_goes() {
+    for fault in [
+        Fault::status(502),
+        Fault::status(404),
+        answer(r#"{"total_count": 5, "jobs": []}"#),
+        answer(
+            r#"{"total_count": 1, "jobs": [{"id": null, "runner_name": "i-1", "status": "in_progress"}]}"#,
+        ),
+    ] {
+        for way in WAYS {
+            let fleet = Fleet::new().await;
+            let _token = fleet.mint().await;
+            let (github, scope) = (&fleet.world.github, &fleet.world.scope);
+            github.register(scope, "i-2");
+            github.start_job(scope, "i-1", "acme/atlas");
+            github.fail("/jobs?", fault.clone(), None);
+            assert_eq!(fleet.goes_at(way, 30).await, None, "{fault:?}, {way:?}");
+            let decision = fleet.guard.can_terminate(&fleet.instances[0]).await;
+            match way {
+                // It was met too late, for the listing was doubted until then.
+                Way::Check => held_for(&decision, HoldCode::Uncorroborated),
+                Way::Sweep | Way::Phantoms => held_for(&decision, HoldCode::JobsUnreadable),
+            };
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_was_listed_while_nobody_asked_about_it_is_no_phantom() {
+    let fleet = beside_another().await;
+    let (github, scope) = (&fleet.world.github, &fleet.world.scope);
+    github.register(scope, "i-1");
+    // The inventory lags behind.
+    let _ = sweep(&fleet.guard, fleet.instances[1..2].to_vec()).await;
+    github.deregister(scope, "i-1");
+    for way in WAYS {
+        assert_eq!(fleet.goes_at(way, 30).await, None, "{way:?}");
+    }
+    let decision = fleet.guard.can_terminate(&fleet.instances[0]).await;
+    held_for(&decision, HoldCode::Uncorroborated);
+}

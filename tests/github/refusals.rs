@@ -170,15 +170,15 @@ async fn the_token_goes_to_no_other_host() {
         code: 301,
         to: format!("{url}/repos/acme/atlas/actions/runners?per_page=100"),
     };
-    world.github.fail("/actions/runners", redirected, Some(1));
-    let _ = world.guard().can_terminate(&world.runner("r-1")).await;
-    assert!(elsewhere.request_count() > 0, "it was followed");
+    world.github.fail("/actions/runners", redirected, None);
+    let decision = world.guard().can_terminate(&world.runner("r-1")).await;
+    let sentence = held_for(&decision, HoldCode::RegistrationUnreadable);
     assert!(
-        elsewhere
-            .requests()
-            .iter()
-            .all(|request| !request.authorized)
+        sentence.contains("redirected to another host"),
+        "{sentence}"
     );
+    assert_eq!(elsewhere.request_count(), 0, "nor is its word taken");
+    world.github.clear_faults();
     elsewhere.clear_requests();
 
     let next = Fault::Status {
@@ -266,21 +266,40 @@ async fn a_304_with_another_tag_is_no_answer_and_what_was_kept_is_forgotten() {
 }
 
 #[tokio::test]
-async fn what_another_host_says_of_limits_and_of_the_time_is_not_believed() {
+async fn a_refusal_that_sends_the_token_back_is_told_without_it() {
+    let world = World::of(REPO).await;
+    world.github.register(&world.scope, "r-1");
+    let echo = Fault::Status {
+        code: 401,
+        body: format!(
+            r#"{{"message": "Bad credentials {}"}}"#,
+            world.github.token()
+        ),
+        headers: vec![],
+    };
+    world.github.fail("/actions/runners", echo, None);
+    let decision = world.guard().can_terminate(&world.runner("r-1")).await;
+    let sentence = held_for(&decision, HoldCode::RegistrationUnreadable);
+    assert!(sentence.contains("Bad credentials"), "{sentence}");
+    assert!(!sentence.contains(world.github.token()), "{sentence}");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_leaves_no_list_whole() {
     let world = World::of(REPO).await;
     let id = world.github.register(&world.scope, "r-1");
-    let elsewhere = FakeGitHub::start(world.clock.clone()).await.unwrap();
-    elsewhere.rate_limit(0);
-    elsewhere.clock_off(TimeDelta::hours(5));
-    let url = elsewhere.url().replace("127.0.0.1", "localhost");
-    let away = Fault::Redirect {
-        code: 302,
-        to: format!("{url}/repos/acme/atlas/actions/runners/{id}"),
+    let runner = world.runner("r-1").with_id(id.0);
+    let guard = world.guard();
+    let _ = guard.can_terminate(&runner).await;
+    world.clock.advance(minutes(5));
+    let strange = Fault::Status {
+        code: 200,
+        body: r#"{"total_count": 0, "workflow_runs": [{"id": null}]}"#.to_owned(),
+        headers: vec![],
     };
-    world.github.fail("/actions/runners/", away, Some(1));
-    let client = world.client();
-    client.runner(&world.scope, id).await.unwrap_err();
-    assert!(elsewhere.request_count() > 0);
-    let (found, _) = client.runner(&world.scope, id).await.unwrap();
-    assert!(found.is_some(), "nothing keeps it from asking");
+    world
+        .github
+        .fail("/actions/runs?status=in_progress", strange, None);
+    let decision = guard.can_terminate(&runner).await;
+    held_for(&decision, HoldCode::Uncorroborated);
 }

@@ -311,6 +311,9 @@ async fn a_listing_whose_total_does_not_match_its_rows_is_not_trusted_for_absenc
     world.github.claim_total(Some(3));
     for _ in 0..6 {
         let decision = guard.can_terminate(&late).await;
+        let sentence = held_for(&decision, HoldCode::RegistrationUnreadable);
+        assert!(sentence.contains("does not add up"), "{sentence}");
+        let decision = sweep(&guard, [late.clone()]).await.remove(0);
         held_for(&decision, HoldCode::AbsenceUnconfirmed);
         held_for(&decision, HoldCode::SnapshotUntrusted);
         world.clock.advance(minutes(5));

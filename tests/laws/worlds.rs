@@ -143,8 +143,8 @@ fn any_registration() -> BoxedStrategy<Registration> {
         5 => (id, any::<bool>(), status)
             .prop_map(|(id, busy, status)| Registration::Registered { id, busy, status, labels: vec![] }),
         2 => Just(Registration::absent()),
-        1 => (any::<bool>(), any::<bool>(), any::<bool>())
-            .prop_map(|(beside_listing, scope_is_ours, listing_is_empty)| Registration::Absent { beside_listing, scope_is_ours, listing_is_empty }),
+        1 => (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>())
+            .prop_map(|(beside_listing, scope_is_ours, listing_is_empty, was_shown)| Registration::Absent { beside_listing, scope_is_ours, listing_is_empty, was_shown }),
     ]
     .boxed()
 }

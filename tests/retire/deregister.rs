@@ -37,6 +37,7 @@ async fn it_is_deregistered_settles_and_goes_without_its_registration() {
             beside_listing: false,
             scope_is_ours: true,
             listing_is_empty: false,
+            was_shown: false,
         };
         for absent in [Registration::absent(), untrusted] {
             let world = World::new();
@@ -275,6 +276,7 @@ async fn an_absent_runner_is_not_called_deregistered() {
         beside_listing: false,
         scope_is_ours: true,
         listing_is_empty: false,
+        was_shown: false,
     }));
     world.later(seconds(90));
     let doubted = guard.retire(&runner(), never).await;

@@ -11,6 +11,9 @@ const APP_KEY: &str = "GITHUB_APP_PRIVATE_KEY";
 const APP_KEY_FILE: &str = "GITHUB_APP_PRIVATE_KEY_FILE";
 const INSTALLATION: &str = "GITHUB_APP_INSTALLATION_ID";
 
+/// Every variable that holds or names credentials.
+pub(crate) const VARIABLES: [&str; 5] = [TOKEN, APP_ID, APP_KEY, APP_KEY_FILE, INSTALLATION];
+
 /// Who asks: GITHUB_TOKEN, unless an app is given.
 #[derive(Args)]
 pub(crate) struct Credentials {

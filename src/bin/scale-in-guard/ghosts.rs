@@ -36,7 +36,7 @@ use std::{collections::BTreeMap, io::Write, path::PathBuf, process::ExitCode};
 Exit status:
   0  they are listed; with --remove, those that may go are gone
   1  not now: GitHub or the store could not be used, or one that may go is still there
-  2  wrong usage or policy, a line of --runners that is no runner (then nothing is removed), GitHub refused the
+  2  wrong usage or policy, a line of --runners that is no runner, or none at all (then nothing is removed), GitHub refused the
      token or its permissions, or the list could not be printed
 
 Example, every few minutes:
@@ -82,14 +82,19 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     };
     let (instances, faults) =
         read.map_or_else(Default::default, |read| (read.runners, read.faults));
+    let kept = instances.len();
     for fault in &faults {
         tell(fault);
     }
     let github = place.github(&arguments.credentials)?;
     let ghosts = Ghosts::new(github.clone(), place.store()?, &policy);
     let ghosts = ghosts.keep(instances.into_iter().map(|runner| runner.name));
-    // A line that cannot be read names somebody, too.
-    let remove = arguments.remove && faults.is_empty();
+    // A line that cannot be read names somebody, too; and a list of nobody is more likely one that failed.
+    let is_empty = arguments.runners.is_some() && kept == 0;
+    if is_empty && arguments.remove {
+        tell("--runners names nobody: nothing is removed; leave it out if you have no instance");
+    }
+    let remove = arguments.remove && faults.is_empty() && !is_empty;
     let swept = match remove {
         true => ghosts.sweep(&place.scope).await,
         false => ghosts.look(&place.scope).await.map(untouched),
@@ -104,13 +109,15 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     };
     let now = SystemClock.now();
     let mut tally = BTreeMap::<_, usize>::new();
-    let mut worst = if faults.is_empty() { 0 } else { 2 };
+    let mut worst = if remove == arguments.remove { 0 } else { 2 };
+    worst = if faults.is_empty() { worst } else { 2 };
     let mut out = anstream::stdout().lock();
     for (ghost, removal) in &swept {
         let outcome = outcome(ghost, removal.as_ref(), now);
         *tally.entry(outcome).or_default() += 1;
         worst = worst.max(match removal {
             Some(GhostRemoval::Failed(error)) => code(error),
+            Some(GhostRemoval::Refused) => 1,
             None if remove && outcome == "removable" => 1,
             _ => 0,
         });

@@ -30,7 +30,8 @@ Exit status:
   0  the runner is registered, and its config was printed
   1  not now: the name is taken, a limit is spent, GitHub has trouble; standard error says which, and when to ask again
   2  wrong usage, or GitHub refused the token, its permissions or the request; or the config could not be printed
-  3  the name is registered already, and was left as it is (--if-taken adopt): nothing was printed
+  3  the name is registered already, and was left as it is (--if-taken adopt): nothing was printed. If this very call
+     may have registered it, and its answer was lost, it is 1: no instance has its config
 
 What may be left of a call that failed is named: registrations without a runner, which GitHub keeps for a day or
 more. scale-in-guard ghosts finds and removes them.
@@ -153,7 +154,9 @@ impl Arguments {
                 if self.json {
                     print(&shown("adopted", tried, json!({"runner": row})))?;
                 }
-                Ok(ExitCode::from(3))
+                // What this call may have registered itself, no instance has a config for.
+                let is_ours = tried.left_behind.contains(&runner.id);
+                Ok(ExitCode::from(if is_ours { 1 } else { 3 }))
             }
         }
     }

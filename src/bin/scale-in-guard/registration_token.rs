@@ -1,6 +1,8 @@
 //! `scale-in-guard registration-token`: what lets a runner register.
 
-use crate::{Fault, credentials::Credentials, deployment::Place, terminal::tell};
+use crate::{
+    Fault, credentials::Credentials, deployment::Place, refusal::is_for_the_caller, terminal::tell,
+};
 use clap::Args;
 use scale_in_guard::github::RegistrationTokens;
 use secrecy::ExposeSecret;
@@ -35,12 +37,21 @@ pub(crate) struct Arguments {
     credentials: Credentials,
 
     /// How long GitHub is asked in all
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = patience)]
     patience: Duration,
 
     /// Print JSON with the instant at which it ends; see docs/json.md
     #[arg(long)]
     json: bool,
+}
+
+/// How long: not no time at all, in which GitHub could be asked and not heard.
+fn patience(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(span) if span.is_zero() => Err("in no time nobody can answer".to_owned()),
+        Ok(span) => Ok(span),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
@@ -51,7 +62,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     let token = match tokens.registration_token(&place.scope).await {
         Ok(token) => token,
         Err(error) => {
-            let is_ours_to_mend = error.retry_at.is_none();
+            let is_ours_to_mend = is_for_the_caller(&error.error);
             tell(format_args!("scale-in-guard: {error}"));
             return Ok(ExitCode::from(if is_ours_to_mend { 2 } else { 1 }));
         }

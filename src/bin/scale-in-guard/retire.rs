@@ -1,7 +1,7 @@
 //! `scale-in-guard retire`: lets a runner go the whole way, and runs a command only with a go.
 
 use crate::{
-    Fault,
+    Fault, credentials,
     deployment::{Deployment, Subject, unless_refused},
     terminal::tell,
 };
@@ -37,7 +37,7 @@ Exit status:
 
 COMMAND is given SCALE_IN_GUARD_RUNNER, SCALE_IN_GUARD_SCOPE, SCALE_IN_GUARD_BASIS, SCALE_IN_GUARD_DEADLINE
 (RFC 3339: call terminate before it) and SCALE_IN_GUARD_FENCED (true where a live beacon could take it back);
-GITHUB_TOKEN is taken away from it.
+GITHUB_TOKEN, and what names a GitHub App and its key, are taken away from it.
 A runner goes by itself: max_permits_per_sweep, and the hold while most beacons are silent, are a sweep's.
 
 Examples:
@@ -143,10 +143,12 @@ impl Arguments {
         let mut words = self.command.iter();
         let program = words.next().ok_or(Failed("no command".to_owned()))?;
         let mut command = Command::new(program);
+        // They may remove runners; whoever terminates an instance need not.
+        for variable in credentials::VARIABLES {
+            command.env_remove(variable);
+        }
         command
             .args(words)
-            // It may remove runners; whoever terminates an instance need not.
-            .env_remove("GITHUB_TOKEN")
             .env("SCALE_IN_GUARD_RUNNER", go.runner().name.as_str())
             .env("SCALE_IN_GUARD_SCOPE", go.runner().scope.to_string())
             .env("SCALE_IN_GUARD_BASIS", go.basis().as_str())

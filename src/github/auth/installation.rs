@@ -235,16 +235,21 @@ impl App {
         let told = expires_at
             .and_then(|at| DateTime::parse_from_rfc3339(&at).ok())
             .map(|at| github.in_our_time(at.to_utc()));
-        let authorization = bearer(token.expose_secret());
-        Ok(Token {
-            authorization: authorization.ok_or_else(|| GitHubError::Malformed {
+        let expires_at = told.unwrap_or_else(|| after(github.now(), LIFE));
+        let text = token.expose_secret();
+        let is_token = !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
+        match bearer(text).filter(|_| is_token && github.now() < expires_at) {
+            Some(authorization) => Ok(Token {
+                authorization,
+                expires_at,
+            }),
+            None => Err(GitHubError::Malformed {
                 request: call.line(),
                 status: 201,
                 request_id: None,
-                what: "the token holds a character that no token has".to_owned(),
-            })?,
-            expires_at: told.unwrap_or_else(|| after(github.now(), LIFE)),
-        })
+                what: "the token is none, or has ended already".to_owned(),
+            }),
+        }
     }
 
     /// The installation where the scope's owner has the app.

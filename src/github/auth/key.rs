@@ -30,6 +30,12 @@ impl AppKey {
     /// [`SetupError::AppKey`] when the file cannot be read, or holds none.
     pub fn file(path: impl AsRef<Path>) -> Result<Self, SetupError> {
         let path = path.as_ref();
+        if path.to_string_lossy().contains("-----BEGIN") {
+            return Err(SetupError::AppKey {
+                setting: "the file of the app's private key".to_owned(),
+                what: "a path is wanted, and that is the text of a key".to_owned(),
+            });
+        }
         let setting = format!("the app's private key in {}", path.display());
         let mut pem = String::new();
         let read =
