@@ -88,7 +88,7 @@ async fn what_could_not_be_done_is_told_by_the_exit_status() {
     let delete = || FaultOn::path("/actions/runners/").method("DELETE");
     for (on, fault, code, said) in [
         (delete(), Fault::status(502), 1, "failed"),
-        (delete(), Fault::status(422), 0, "refused"),
+        (delete(), Fault::status(422), 1, "refused"),
         (
             delete(),
             Fault::lacks_permission("x=write"),
