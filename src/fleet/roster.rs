@@ -76,7 +76,7 @@ impl Roster {
         self.baseline.ours = Some(self.shown.len());
     }
 
-    /// GitHub showed this name, and nobody could read on.
+    /// GitHub showed this name, and it could not be read on.
     pub fn sighted(&mut self, name: &RunnerName) {
         if self.sighted.len() < MOST {
             self.sighted.insert(name.clone());

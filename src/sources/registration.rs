@@ -125,16 +125,16 @@ impl RegistrationSource {
             Some(id) => Some(id),
             None => {
                 let named = github.runners_named(&runner.scope, &runner.name).await?;
-                let id = self.named(&named, runner)?;
-                if id.is_some() {
-                    // Whatever comes of reading on: it was shown.
-                    self.note_sighted(runner).await;
-                }
-                id
+                self.named(&named, runner)?
             }
         };
         if let Some(id) = listed {
-            match github.runner(&runner.scope, id).await? {
+            let read = github.runner(&runner.scope, id).await;
+            if known.is_none() && !matches!(read, Ok((Some(_), _))) {
+                // The search showed it; whoever looks next must know.
+                self.note_sighted(runner).await;
+            }
+            match read? {
                 (Some(row), date) => return self.found(ask, &row, asked_at, date).await,
                 (None, _) if known.is_none() => return Err(Unheard::Contradiction(id)),
                 (None, _) => {}
