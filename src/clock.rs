@@ -61,6 +61,13 @@ pub(crate) fn monotonic() -> std::time::Instant {
     tokio::time::Instant::now().into_std()
 }
 
+/// How long ago that was, by the same clock.
+#[cfg(feature = "github")]
+pub(crate) fn elapsed_since(instant: std::time::Instant) -> TimeDelta {
+    let elapsed = monotonic().saturating_duration_since(instant);
+    TimeDelta::from_std(elapsed).unwrap_or(TimeDelta::MAX)
+}
+
 /// When something must be done, on the machine's monotonic clock: no setting of the wall clock
 /// stretches it.
 #[derive(Debug, Clone, Copy)]

@@ -50,17 +50,14 @@ impl FleetReport {
     }
 }
 
-/// GitHub's clock less ours, in seconds. GitHub answered between our asking and our receipt.
+/// GitHub's clock less ours, in seconds, where an answer carried its date.
 #[cfg(feature = "github")]
 pub(crate) fn skew_seconds(
     date: Option<Instant>,
     asked_at: Instant,
     received_at: Instant,
 ) -> Option<i64> {
-    let date = date?;
-    let ahead = age(date, received_at).num_seconds();
-    let behind = age(date, asked_at).num_seconds();
-    Some(if ahead > 0 { ahead } else { behind.min(0) })
+    Some(crate::time::ahead_of(date?, asked_at, received_at).num_seconds())
 }
 
 /// Whether a listing of a scope's runners can be trusted.

@@ -19,6 +19,7 @@ mod host;
 mod jit;
 mod kept;
 mod limits;
+mod minted;
 mod models;
 mod pages;
 mod retry;

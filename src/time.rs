@@ -35,6 +35,17 @@ pub(crate) fn age(now: Instant, earlier: Instant) -> TimeDelta {
     now.signed_duration_since(earlier)
 }
 
+/// How far another clock is ahead of ours, by the date on an answer that was given between our asking and our
+/// receipt; negative where it is behind.
+#[cfg(feature = "github")]
+pub(crate) fn ahead_of(date: Instant, asked_at: Instant, received_at: Instant) -> TimeDelta {
+    let ahead = age(date, received_at);
+    match ahead > TimeDelta::zero() {
+        true => ahead,
+        false => age(date, asked_at).min(TimeDelta::zero()),
+    }
+}
+
 /// The later of two instants, either of which may be unknown.
 pub(crate) fn latest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     a.max(b)

@@ -5,12 +5,12 @@ use super::{
     auth::Pass,
     breaker::Outage,
     call::{Call, Right},
-    limits::NoTurn,
+    limits::{HOUR, NoTurn},
     send::{Reply, Unanswered},
 };
 use crate::{
     clock::Deadline,
-    time::{Instant, after, age},
+    time::{Instant, after, ahead_of},
 };
 use chrono::TimeDelta;
 use reqwest::Method;
@@ -18,9 +18,6 @@ use std::sync::{
     Arc, PoisonError,
     atomic::{AtomicU32, Ordering},
 };
-
-/// The longest that anything waits for a limit: its window is an hour.
-const HOUR: TimeDelta = TimeDelta::hours(1);
 
 /// One of the attempts that a call takes.
 pub(super) struct Attempt<'a> {
@@ -80,10 +77,6 @@ impl GitHub {
             (304, &Method::GET) => etag.is_some(),
             _ => false,
         };
-        let is_limited = limit_of(&reply).is_some();
-        if !is_limited {
-            self.inner.pause.answered();
-        }
         match reply.status {
             401 => self.inner.refused.store(true, Ordering::Relaxed),
             _ if is_good && call.right != Right::BeTheApp => {
@@ -91,10 +84,14 @@ impl GitHub {
             }
             _ => {}
         }
-        match is_good {
+        let judged = match is_good {
             true => Ok(reply),
             false => Err(self.refusal(call, &reply)),
+        };
+        if !judged.as_ref().is_err_and(GitHubError::is_rate_limited) {
+            self.inner.pause.answered();
         }
+        judged
     }
 
     /// Sends one request, if the limits and GitHub's health allow it.
@@ -190,18 +187,12 @@ impl GitHub {
         let heads = &reply.heads;
         let now = self.now();
         if let Some(date) = heads.date {
-            // It was answered between our asking and our receipt.
-            let (ahead, behind) = (age(date, now), age(date, asked_at));
-            let ahead = match ahead > TimeDelta::zero() {
-                true => ahead,
-                false => behind.min(TimeDelta::zero()),
-            };
             let mut known = self
                 .inner
                 .ahead
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            *known = ahead;
+            *known = ahead_of(date, asked_at, now);
         }
         let is_good = (200..400).contains(&reply.status);
         match (heads.left, heads.resets_at) {

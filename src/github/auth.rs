@@ -7,7 +7,7 @@ mod key;
 pub use app::App;
 pub use key::AppKey;
 
-use super::{GitHub, GitHubError, SetupError, call::Call, limits::Primary};
+use super::{GitHub, GitHubError, SetupError, call::Call, limits::Primary, minted::can_be_one};
 use installation::Installations;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
@@ -37,7 +37,7 @@ impl Credentials {
         let no_token = SetupError::Token {
             what: "holds a space, a line break or another character that no token has",
         };
-        if !text.chars().all(|c| c.is_ascii_graphic()) {
+        if !can_be_one(text) {
             return Err(no_token);
         }
         let authorization = bearer(text).ok_or(no_token)?;

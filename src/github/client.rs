@@ -8,11 +8,11 @@ use super::{
     builder::Who,
     call::Call,
     kept::Kept,
-    limits::{Pace, Pause},
+    limits::{HOUR, Pace, Pause},
     send::{Heads, Reply, Transport},
 };
 use crate::{
-    clock::{Clock, Deadline},
+    clock::{Clock, Deadline, elapsed_since, monotonic},
     policy::RequestReserve,
     time::{Instant, after, age},
 };
@@ -33,9 +33,6 @@ use url::Url;
 
 /// How long a call may take in all where nobody says.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The longest that anything waits for a limit: its window is an hour.
-const HOUR: TimeDelta = TimeDelta::hours(1);
 
 /// A persistent caller asks for the last time so long before its time is over.
 const LAST_TRY: Duration = Duration::from_secs(1);
@@ -192,7 +189,7 @@ impl GitHub {
 
     /// The same, with the time that a call has by default.
     pub(super) fn unhurried(&self) -> Self {
-        self.with(|manner| manner.time = Time::Each(CALL_TIMEOUT))
+        self.within(CALL_TIMEOUT)
     }
 
     /// The same, which tells the time by this clock.
@@ -316,7 +313,7 @@ impl GitHub {
         etag: Option<&str>,
     ) -> Result<Reply, GitHubError> {
         let deadline = self.deadline();
-        let began = crate::clock::monotonic();
+        let began = monotonic();
         let mut pauses = self.pauses();
         let sent = AtomicU32::new(0);
         let attempt = Attempt {
@@ -337,9 +334,7 @@ impl GitHub {
             };
             let pause = pauses.next().filter(|_| self.may_help(call, &error));
             let Some(pause) = pause.and_then(|pause| self.pause(&error, pause, deadline)) else {
-                let took = crate::clock::monotonic().saturating_duration_since(began);
-                let took = TimeDelta::from_std(took).unwrap_or_default();
-                return Err(error.after(sent.load(Ordering::Relaxed), took));
+                return Err(error.after(sent.load(Ordering::Relaxed), elapsed_since(began)));
             };
             tokio::time::sleep(pause).await;
         }

@@ -120,19 +120,17 @@ impl Ghosts {
         let now = self.github.now();
         let is_off = clock_is_off(listing.date, asked_at, now);
         let rows = &listing.rows;
-        let total = listing.total.and_then(|total| usize::try_from(total).ok());
         let shown = Shown {
             rows,
-            is_whole: total == Some(rows.len()),
+            is_whole: listing.is_whole(),
             now,
             clock_is_good: !is_off,
         };
-        let key = self.records.of_scope(scope, Kind::Ghosts);
         let observe = |seen: &mut Sightings| {
             seen.observe(shown);
             seen.clone()
         };
-        let seen = self.records.update(&key, observe).await?;
+        let seen = self.note(scope, observe).await?;
         let is_new = |row: &&RunnerRow| row.never_connected() && seen.may_be_new(row.id);
         let mut rows: Vec<_> = rows.iter().filter(is_new).collect();
         rows.sort_unstable_by_key(|row| row.id);
@@ -191,11 +189,11 @@ impl Ghosts {
         Ok(self.records.read_one(&key).await?.value)
     }
 
-    async fn note(
+    async fn note<R>(
         &self,
         scope: &Scope,
-        change: impl FnMut(&mut Sightings),
-    ) -> Result<(), StoreError> {
+        change: impl FnMut(&mut Sightings) -> R,
+    ) -> Result<R, StoreError> {
         let key = self.records.of_scope(scope, Kind::Ghosts);
         self.records.update(&key, change).await
     }

@@ -16,11 +16,10 @@ use super::{
     models::RunnerJson,
 };
 use crate::{
-    clock::{Deadline, monotonic},
+    clock::{Deadline, elapsed_since, monotonic},
     registrar::Deregistered,
     runner::RunnerName,
 };
-use chrono::TimeDelta;
 use request::LONGEST_NAME;
 use reqwest::Method;
 use secrecy::SecretString;
@@ -334,8 +333,7 @@ impl<'a> Asking<'a> {
 
     /// What was tried until now.
     fn tried(&mut self) -> JitTried {
-        let took = monotonic().saturating_duration_since(self.began);
-        self.tried.took = TimeDelta::from_std(took).unwrap_or(TimeDelta::MAX);
+        self.tried.took = elapsed_since(self.began);
         if self.lost.take().is_some() {
             self.tried.unaccounted.push(self.name.clone());
         }

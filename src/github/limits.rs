@@ -9,7 +9,11 @@ pub(super) use pace::{NoTurn, Pace, Slot};
 pub(super) use pause::Pause;
 pub(super) use primary::{Primary, Told};
 
+use chrono::TimeDelta;
 use std::time::Duration;
+
+/// GitHub's window. Nothing waits longer for a limit, or for a pause that GitHub asks for, without asking again.
+pub(super) const HOUR: TimeDelta = TimeDelta::hours(1);
 
 /// What is asked of a GitHub at the most, besides its hourly limit. The defaults stay below the secondary
 /// limits of github.com ("Rate limits for the REST API": 100 requests at once, 900 points a minute) and leave

@@ -4,19 +4,19 @@ use super::{
     GitHub, GitHubError, Jit, JitError, JitRequest, Retry,
     call::{Call, Right},
     flight::Flight,
+    minted::{LIFE, MintedJson},
 };
 use crate::{
-    clock::{Deadline, monotonic},
+    clock::{Deadline, elapsed_since, monotonic},
     fleet::Roster,
     records::Records,
     runner::Scope,
     store::{Kind, Store},
     time::{At, Instant, Span, after},
 };
-use chrono::{DateTime, TimeDelta};
+use chrono::TimeDelta;
 use reqwest::Method;
-use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use secrecy::SecretString;
 use std::{
     collections::HashMap,
     fmt,
@@ -24,9 +24,6 @@ use std::{
     time::Duration,
 };
 use thiserror::Error;
-
-/// How long a token lives that does not say: an hour ("Create a registration token").
-const LIFE: TimeDelta = TimeDelta::hours(1);
 
 /// How long nobody asks again after a flight that failed.
 const REST: TimeDelta = TimeDelta::seconds(30);
@@ -107,12 +104,6 @@ struct Landed {
     minted: Minted,
     at: Instant,
     landed: std::time::Instant,
-}
-
-#[derive(Deserialize)]
-struct TokenJson {
-    token: SecretString,
-    expires_at: Option<String>,
 }
 
 impl RegistrationTokens {
@@ -237,33 +228,16 @@ impl RegistrationTokens {
         let path = ["actions", "runners", "registration-token"];
         let url = github.api().in_scope(scope, &path);
         let call = Call::new(Method::POST, url, scope, Right::WriteRunners);
-        let answer = github.ask::<TokenJson>(&call).await;
-        let now = github.now();
-        let error = match answer {
-            Ok(answer) => {
-                let TokenJson { token, expires_at } = answer.body;
-                let told = expires_at.and_then(|at| DateTime::parse_from_rfc3339(&at).ok());
-                let told = told.map(|at| github.in_our_time(at.to_utc()));
-                let expires_at = told.unwrap_or_else(|| after(now, LIFE));
-                let text = token.expose_secret();
-                let is_token = !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
-                match is_token && now < expires_at {
-                    true => return Ok(RegistrationToken { token, expires_at }),
-                    false => GitHubError::Malformed {
-                        request: call.line(),
-                        status: 201,
-                        request_id: None,
-                        what: "the token is none, or has ended already".to_owned(),
-                    },
-                }
-            }
+        let answer = github.ask::<MintedJson>(&call).await;
+        let minted = answer.and_then(|answer| answer.body.read(&github, &call));
+        let error = match minted {
+            Ok((token, expires_at)) => return Ok(RegistrationToken { token, expires_at }),
             Err(error) => error,
         };
-        let took = monotonic().saturating_duration_since(began);
-        let rest = after(now, REST);
+        let rest = after(github.now(), REST);
         Err(RegistrationError {
             scope: scope.clone(),
-            tried_for: TimeDelta::from_std(took).unwrap_or_default(),
+            tried_for: elapsed_since(began),
             retry_at: match error.is_transient() {
                 true => Some(error.retry_at().map_or(rest, |at| at.max(rest))),
                 false => error.retry_at(),
@@ -310,10 +284,8 @@ impl OfScope {
     /// What the last flight brought, as long as it stands.
     fn at_hand(&self, now: Instant, usable_for: TimeDelta) -> Option<Minted> {
         let last = self.last().clone()?;
-        let elapsed = monotonic().saturating_duration_since(last.landed);
-        let elapsed = TimeDelta::from_std(elapsed).unwrap_or(TimeDelta::MAX);
         // A clock that was set back makes nothing live longer.
-        let now = now.max(after(last.at, elapsed));
+        let now = now.max(after(last.at, elapsed_since(last.landed)));
         let stands = match &last.minted {
             Ok(token) => after(now, usable_for) < token.expires_at,
             Err(error) => error.retry_at.is_some_and(|at| now < at),

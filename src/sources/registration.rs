@@ -132,7 +132,8 @@ impl RegistrationSource {
             let read = github.runner(&runner.scope, id).await;
             if known.is_none() && !matches!(read, Ok((Some(_), _))) {
                 // The search showed it; whoever looks next must know.
-                self.note_sighted(runner).await;
+                self.note(runner, |roster| roster.sighted(&runner.name))
+                    .await;
             }
             match read? {
                 (Some(row), date) => return self.found(ask, &row, asked_at, date).await,
@@ -179,16 +180,6 @@ impl RegistrationSource {
         }
     }
 
-    /// Writes down that GitHub showed this name.
-    async fn note_sighted(&self, runner: &Runner) {
-        let key = self.records.of_scope(&runner.scope, Kind::Fleet);
-        let sighted = |roster: &mut Roster| roster.sighted(&runner.name);
-        if let Err(error) = self.records.update(&key, sighted).await {
-            let (scope, runner) = (&runner.scope, &runner.name);
-            tracing::warn!(%scope, %runner, %error, "could not write down that it was shown");
-        }
-    }
-
     async fn found(
         &self,
         ask: &Ask,
@@ -208,10 +199,15 @@ impl RegistrationSource {
     /// Writes down that this scope showed us a runner of ours: the scope is ours, and a listing that lacks
     /// the runner is to be doubted.
     async fn note_found(&self, runner: &Runner, lifetime: Lifetime) {
+        let found = |roster: &mut Roster| roster.found(&runner.name, lifetime);
+        self.note(runner, found).await;
+    }
+
+    /// Writes down what GitHub showed of a runner.
+    async fn note(&self, runner: &Runner, shown: impl FnMut(&mut Roster)) {
         let Runner { name, scope, .. } = runner;
         let key = self.records.of_scope(scope, Kind::Fleet);
-        let found = |roster: &mut Roster| roster.found(name, lifetime);
-        if let Err(error) = self.records.update(&key, found).await {
+        if let Err(error) = self.records.update(&key, shown).await {
             tracing::warn!(%scope, runner = %name, %error, "could not write down that it was found");
         }
     }

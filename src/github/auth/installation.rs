@@ -9,14 +9,15 @@ use crate::{
         client::Answer,
         flight::Flight,
         limits::Primary,
+        minted::MintedJson,
     },
     runner::Scope,
     time::{Instant, after},
 };
-use chrono::{DateTime, TimeDelta};
+use chrono::TimeDelta;
 use futures::{FutureExt, future::BoxFuture};
 use reqwest::{Method, header::HeaderValue};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 use std::{
     collections::HashMap,
@@ -26,9 +27,6 @@ use std::{
 
 /// A token is renewed so long before it expires.
 const MARGIN: TimeDelta = TimeDelta::minutes(5);
-
-/// How long a token lives that does not say ("Generating an installation access token": an hour).
-const LIFE: TimeDelta = TimeDelta::hours(1);
 
 /// Every installation of an app that was needed so far.
 pub(in crate::github) struct Installations {
@@ -49,7 +47,7 @@ enum Owner {
 #[derive(Debug, Default)]
 struct Installation {
     primary: Arc<Primary>,
-    token: Arc<Mutex<Option<Token>>>,
+    token: Mutex<Option<Token>>,
     renewal: Flight<Result<Token, Box<NoToken>>>,
 }
 
@@ -84,12 +82,6 @@ impl fmt::Debug for Installations {
 #[derive(Deserialize)]
 struct InstallationJson {
     id: u64,
-}
-
-#[derive(Deserialize)]
-struct TokenJson {
-    token: SecretString,
-    expires_at: Option<String>,
 }
 
 impl Installations {
@@ -228,46 +220,24 @@ impl App {
         };
         let id = id.to_string();
         let path = ["app", "installations", &id, "access_tokens"];
-        let call = self.call(Method::POST, github, &path, scope);
+        let url = github.api().at(path.into_iter());
+        let call = Call::new(Method::POST, url, scope, Right::BeTheApp);
         // It may be repeated: each answer is a token of its own, and one that is lost expires.
-        let minted: Answer<TokenJson> = github.as_app(self, &call).await?;
-        let TokenJson { token, expires_at } = minted.body;
-        let told = expires_at
-            .and_then(|at| DateTime::parse_from_rfc3339(&at).ok())
-            .map(|at| github.in_our_time(at.to_utc()));
-        let expires_at = told.unwrap_or_else(|| after(github.now(), LIFE));
-        let text = token.expose_secret();
-        let is_token = !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
-        match bearer(text).filter(|_| is_token && github.now() < expires_at) {
-            Some(authorization) => Ok(Token {
-                authorization,
-                expires_at,
-            }),
-            None => Err(GitHubError::Malformed {
-                request: call.line(),
-                status: 201,
-                request_id: None,
-                what: "the token is none, or has ended already".to_owned(),
-            }),
-        }
+        let minted: Answer<MintedJson> = github.as_app(self, &call).await?;
+        let (token, expires_at) = minted.body.read(github, &call)?;
+        let unfit = || github.no_answer(&call, "the token fits into no header".to_owned());
+        Ok(Token {
+            authorization: bearer(token.expose_secret()).ok_or_else(unfit)?,
+            expires_at,
+        })
     }
 
     /// The installation where the scope's owner has the app.
     async fn find_installation(&self, github: &GitHub, scope: &Scope) -> Result<u64, GitHubError> {
-        let path: [&str; 4] = match scope {
-            Scope::Repository { owner, name } => ["repos", owner, name, "installation"],
-            Scope::Organization(name) => ["orgs", name, "installation", ""],
-            Scope::Enterprise(name) => ["enterprises", name, "installation", ""],
-        };
-        let path: Vec<_> = path.into_iter().filter(|part| !part.is_empty()).collect();
-        let call = self.call(Method::GET, github, &path, scope);
+        let url = github.api().in_scope(scope, &["installation"]);
+        let call = Call::get(url, scope, Right::BeTheApp);
         let found: Answer<InstallationJson> = github.as_app(self, &call).await?;
         Ok(found.body.id)
-    }
-
-    fn call(&self, method: Method, github: &GitHub, path: &[&str], scope: &Scope) -> Call {
-        let url = github.api().at(path.iter().copied());
-        Call::new(method, url, scope, Right::BeTheApp)
     }
 
     /// What a refusal of an app's call means.

@@ -1,5 +1,6 @@
 //! The pause that GitHub asks of whoever exceeded a secondary limit.
 
+use super::HOUR;
 use crate::time::{Instant, after, age};
 use chrono::TimeDelta;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,9 +8,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// How long to wait where GitHub does not say: a minute, twice as long each time ("Rate limits for the REST
 /// API").
 const FIRST: TimeDelta = TimeDelta::minutes(1);
-
-/// A longer pause is asked about again.
-const LONGEST: TimeDelta = TimeDelta::hours(1);
 
 /// Since when nothing is sent, and how long.
 #[derive(Debug, Default)]
@@ -44,7 +42,7 @@ impl Pause {
                 FIRST * 2_i32.saturating_pow((state.untold - 1).min(6))
             }
         };
-        let span = span.clamp(TimeDelta::zero(), LONGEST);
+        let span = span.clamp(TimeDelta::zero(), HOUR);
         let until = after(now, span);
         // Of several that were under way, the longest pause counts.
         if state.until(now).is_none_or(|asked| asked <= until) {

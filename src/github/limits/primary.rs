@@ -1,5 +1,6 @@
 //! The hourly limit of one token, and what is left of it.
 
+use super::HOUR;
 use crate::{
     policy::RequestReserve,
     time::{Instant, after, age},
@@ -7,9 +8,6 @@ use crate::{
 use chrono::TimeDelta;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
-
-/// GitHub's window.
-const HOUR: TimeDelta = TimeDelta::hours(1);
 
 /// What is left of the hourly limit, as GitHub's answers tell.
 #[derive(Debug, Default)]
