@@ -320,6 +320,7 @@ impl GitHub {
             deadline,
             sent: &sent,
         };
+        let mut answered = None;
         loop {
             let asked = async {
                 match on_behalf {
@@ -332,10 +333,16 @@ impl GitHub {
                 Ok(Err(error)) => error,
                 Err(late) => self.no_answer(call, late.to_string()),
             };
+            // What GitHub answered says more than that we had no time to wait for its last answer.
+            let error = match (error, answered.take()) {
+                (GitHubError::NoAnswer { .. }, Some(before)) if deadline.left().is_zero() => before,
+                (error, _) => error,
+            };
             let pause = pauses.next().filter(|_| self.may_help(call, &error));
             let Some(pause) = pause.and_then(|pause| self.pause(&error, pause, deadline)) else {
                 return Err(error.after(sent.load(Ordering::Relaxed), elapsed_since(began)));
             };
+            answered = Some(error).filter(|error| error.status().is_some());
             tokio::time::sleep(pause).await;
         }
     }
