@@ -30,6 +30,19 @@ pub enum Kind {
     Releases,
     /// Which registrations of a scope were seen, and which of them connected.
     Ghosts,
+    /// What webhooks told of the jobs that one runner has or had. The receiver writes it.
+    Jobs,
+    /// What webhooks told of jobs that wait for a runner, of a whole scope, in a number of slots. The receiver writes
+    /// it.
+    Queue,
+    /// What one receiver of webhooks missed, and of which repositories it heard. It writes it itself.
+    Receiver,
+    /// The last scan of all the jobs of a scope.
+    Scan,
+    /// What operators pinned in a scope.
+    Pins,
+    /// The last decisions about one runner.
+    History,
 }
 
 impl Kind {
@@ -44,6 +57,12 @@ impl Kind {
             Self::Fence => "fence",
             Self::Releases => "releases",
             Self::Ghosts => "ghosts",
+            Self::Jobs => "jobs",
+            Self::Queue => "queue",
+            Self::Receiver => "receiver",
+            Self::Scan => "scan",
+            Self::Pins => "pins",
+            Self::History => "history",
         }
     }
 }
