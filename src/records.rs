@@ -1,5 +1,8 @@
 //! Typed records over the store.
 
+mod unknown;
+
+use self::unknown::Unknown;
 use crate::{
     runner::{RunnerName, Scope},
     store::{Key, Kind, Record, Store, StoreError, Swap, Version},
@@ -25,11 +28,31 @@ pub(crate) struct Records {
 #[derive(Debug, Clone)]
 pub(crate) struct Kept<T> {
     pub(crate) value: T,
-    pub(crate) version: Option<Version>,
+    /// What a write of another value is to go over.
+    pub(crate) over: Over,
     /// How long ago it was written, by the store's clock. A record that was never written is new.
     pub(crate) age: TimeDelta,
     /// What is the matter with what was kept, where it could not be read: then `value` is a new one.
     pub(crate) lost: Option<String>,
+}
+
+/// The record that a write goes over, as it was read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Over {
+    pub(crate) version: Option<Version>,
+    /// What it holds besides, of a later version of this crate.
+    unknown: Option<Unknown>,
+}
+
+impl Over {
+    /// Nothing of the record stays.
+    #[cfg(feature = "beacon")]
+    pub(crate) fn whole(version: Option<Version>) -> Self {
+        Self {
+            version,
+            unknown: None,
+        }
+    }
 }
 
 impl Records {
@@ -60,7 +83,7 @@ impl Records {
     }
 
     /// Reads records, in the order of their keys.
-    pub(crate) async fn read<T: DeserializeOwned + Default>(
+    pub(crate) async fn read<T: DeserializeOwned + Serialize + Default>(
         &self,
         keys: &[Key],
     ) -> Result<Vec<Kept<T>>, StoreError> {
@@ -82,7 +105,7 @@ impl Records {
     }
 
     /// Reads one record.
-    pub(crate) async fn read_one<T: DeserializeOwned + Default>(
+    pub(crate) async fn read_one<T: DeserializeOwned + Serialize + Default>(
         &self,
         key: &Key,
     ) -> Result<Kept<T>, StoreError> {
@@ -104,16 +127,21 @@ impl Records {
             .collect())
     }
 
-    /// Writes a record over the version that was read.
+    /// Writes a record over the one that was read. What that one holds of a later version of this crate stays.
     pub(crate) async fn write<T: Serialize>(
         &self,
         key: &Key,
-        over: Option<Version>,
+        over: &Over,
         value: &T,
     ) -> Result<Swap, StoreError> {
-        let value = serde_json::to_string(value)
-            .map_err(|error| self.unusable("write", error.to_string()))?;
-        self.store.swap(key, over, &value).await
+        let text = match &over.unknown {
+            None => serde_json::to_string(value),
+            Some(unknown) => {
+                serde_json::to_value(value).map(|value| unknown.carried_into(value).to_string())
+            }
+        };
+        let text = text.map_err(|error| self.unusable("write", error.to_string()))?;
+        self.store.swap(key, over.version, &text).await
     }
 
     /// Reads a record, changes it and writes it, anew as long as somebody else writes in between.
@@ -129,7 +157,7 @@ impl Records {
         for _ in 0..ATTEMPTS {
             let Kept {
                 mut value,
-                version,
+                over,
                 lost,
                 ..
             } = self.read_one::<T>(key).await?;
@@ -138,7 +166,7 @@ impl Records {
             if value == before && lost.is_none() {
                 return Ok(result);
             }
-            if let Swap::Done(_) = self.write(key, version, &value).await? {
+            if let Swap::Done(_) = self.write(key, &over, &value).await? {
                 return Ok(result);
             }
         }
@@ -150,7 +178,7 @@ impl Records {
         self.unusable("write", "other guards write the same record all the time")
     }
 
-    pub(crate) fn parse<T: DeserializeOwned + Default>(
+    pub(crate) fn parse<T: DeserializeOwned + Serialize + Default>(
         &self,
         key: &Key,
         record: Option<Record>,
@@ -163,24 +191,30 @@ impl Records {
         else {
             return Kept {
                 value: T::default(),
-                version: None,
+                over: Over::default(),
                 age: TimeDelta::zero(),
                 lost: None,
             };
         };
-        let (value, lost) = match serde_json::from_str(&value) {
-            Ok(value) => (value, None),
-            Err(error) => (
-                T::default(),
-                Some(format!(
+        let (value, unknown, lost) = match serde_json::from_str(&value) {
+            Ok(read) => {
+                let unknown = Unknown::beside(&read, &value);
+                (read, unknown, None)
+            }
+            Err(error) => {
+                let lost = format!(
                     "{}: the {key} cannot be read ({error}); it is begun anew, and its windows with it",
                     self.describe()
-                )),
-            ),
+                );
+                (T::default(), None, Some(lost))
+            }
         };
         Kept {
             value,
-            version: Some(version),
+            over: Over {
+                version: Some(version),
+                unknown,
+            },
             age,
             lost,
         }
@@ -192,5 +226,30 @@ impl Records {
             doing,
             source: what.into().into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fence::Fence, stores::MemoryStore};
+
+    #[tokio::test]
+    async fn what_a_later_version_wrote_survives_a_change() {
+        let store = Arc::new(MemoryStore::new());
+        let records = Records::new(store.clone(), "api.github.com");
+        let (scope, name) = ("org:acme".parse().unwrap(), "r-1".parse().unwrap());
+        let key = records.of_host(&scope, Kind::Fence, &name);
+        let later = r#"{"epoch":3,"state":"free","witnessed_by":["a"]}"#;
+        let _ = store.swap(&key, None, later).await.unwrap();
+        records
+            .update(&key, |fence: &mut Fence| *fence = fence.take(7))
+            .await
+            .unwrap();
+        let read = store.read(std::slice::from_ref(&key)).await.unwrap();
+        let text = read.into_iter().flatten().next().unwrap().value;
+        assert!(text.contains(r#""witnessed_by":["a"]"#), "{text}");
+        assert!(text.contains(r#""state":"taken""#), "{text}");
+        assert!(text.contains(r#""epoch":4"#), "{text}");
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     clock::Clock,
     fence::{Fence, State},
     lease::Heartbeat,
-    records::{ATTEMPTS, Kept, Records},
+    records::{ATTEMPTS, Kept, Over, Records},
     runner::{RunnerId, RunnerName, Scope},
     store::{Key, Kind, Store, StoreError, Swap, Version},
     time::{Instant, after},
@@ -116,8 +116,9 @@ impl Reporter {
                 heartbeat: word.heartbeat.clone(),
                 going: word.going,
             };
-            let over = self.version.take();
-            match self.records.write(&self.beat, over, &beat).await? {
+            // A report is all that is so: nothing of an earlier one stays.
+            let over = Over::whole(self.version.take());
+            match self.records.write(&self.beat, &over, &beat).await? {
                 Swap::Done(version) => {
                     self.version = Some(version);
                     return Ok(());
@@ -152,7 +153,7 @@ impl Reporter {
         };
         let known = kept.value.map_or(0, |known| known.sequence);
         self.sequence = self.sequence.max(known).max(taken);
-        self.version = kept.version;
+        self.version = kept.over.version;
         Ok(())
     }
 }

@@ -7,9 +7,9 @@ use crate::{
     evidence::{Evidence, Witness, shown_id},
     fence::Nonce,
     memory::Memory,
-    records::ATTEMPTS,
+    records::{ATTEMPTS, Over},
     runner::{Runner, RunnerId},
-    store::{Key, Kind, Record, StoreError, Swap, Version},
+    store::{Key, Kind, Record, StoreError, Swap},
 };
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recalled {
     memory: Arc<Memory>,
-    version: Option<Version>,
+    over: Over,
     /// `None` where it could not be read.
     host: Option<Host>,
     /// What is the matter with it: a reason to hold.
@@ -101,7 +101,7 @@ impl Guard {
         let kept = self.inner.records.parse(key, memory);
         Recalled {
             memory: Arc::new(kept.value),
-            version: kept.version,
+            over: kept.over,
             host: Some(host),
             trouble: kept.lost,
             can_be_kept: true,
@@ -154,7 +154,7 @@ impl Guard {
             if !recalled.can_be_kept || !is_worth_it {
                 return self.timed(decision);
             }
-            let write = records.write(&key, recalled.version, &memory);
+            let write = records.write(&key, &recalled.over, &memory);
             let what = match deadline.meet(write).await {
                 Ok(Ok(Swap::Done(_))) => return self.timed(decision),
                 Ok(Ok(Swap::Conflict)) => {

@@ -94,21 +94,21 @@ impl Guard {
         for _ in 0..ATTEMPTS {
             let Kept {
                 value: fence,
-                version,
+                over,
                 age,
                 lost,
             } = records.read_one::<Fence>(&key).await?;
             if let Some(what) = lost {
                 // Begun anew, as one that a job took: nothing that is out counts.
                 let anew = fence.release();
-                let _ = records.write(&key, version, &anew).await?;
+                let _ = records.write(&key, &over, &anew).await?;
                 return Err(NoStep::Unwritten(what.into()));
             }
             let next = step(&fence, age)?;
             if next == fence {
                 return Ok(());
             }
-            if let Swap::Done(_) = records.write(&key, version, &next).await? {
+            if let Swap::Done(_) = records.write(&key, &over, &next).await? {
                 return Ok(());
             }
         }
