@@ -20,7 +20,7 @@ pub use sweep::Sweep;
 use self::{fencing::new_nonce, sweep::Whom};
 use crate::{
     clock::{Clock, Deadline, monotonic},
-    decision::{Decision, Verdict},
+    decision::Decision,
     engine::Engine,
     fence::{Deregistration, Drain, Ended, Fence, FenceRefused, Mark, Nonce},
     fleet::Roster,
@@ -29,13 +29,15 @@ use crate::{
     records::Records,
     registrar::Registrar,
     runner::{Runner, Scope},
-    shadow::{self, Shadow, ShadowSummary},
+    shadow::{Shadow, ShadowSummary},
     source::{Ask, Depth, EvidenceSource, Round, Share},
     store::{Key, Kind, StoreError},
+    telemetry,
 };
 use chrono::TimeDelta;
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
+use tracing::Instrument;
 
 /// Whether the guard hands out permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -107,8 +109,14 @@ impl Guard {
     pub async fn can_terminate(&self, runner: &Runner) -> Decision {
         let deadline = Deadline::within(self.policy().ask_deadline);
         let round = Round::of_one(runner);
-        let decision = self.look(runner, round, deadline, None).await;
-        self.answer(decision, deadline).await
+        let asked = async {
+            let decision = self.look(runner, round, deadline, None).await;
+            self.answer(decision, deadline).await
+        };
+        let (name, scope) = (&runner.name, &runner.scope);
+        asked
+            .instrument(tracing::debug_span!("can_terminate", runner = %name, %scope))
+            .await
     }
 
     /// May these runners be terminated now? A stream of decisions, one for each: first those that must
@@ -210,16 +218,33 @@ impl Guard {
         mark: &Mark,
         terminate: impl Fn(&Fence, TimeDelta) -> Result<Fence, FenceRefused>,
     ) -> Result<Go, Refused> {
-        self.is_good(&permit)?;
+        let runner = permit.runner();
+        if let Err(refused) = self.pass(&permit, mark, terminate).await {
+            telemetry::refused(runner, &refused);
+            return Err(refused);
+        }
+        let fenced = permit.has_live_beacon(self.policy());
+        let go = permit.into_go(fenced);
+        telemetry::went(&go);
+        Ok(go)
+    }
+
+    /// Takes this step, if the permit is good before and after.
+    async fn pass(
+        &self,
+        permit: &Permit,
+        mark: &Mark,
+        terminate: impl Fn(&Fence, TimeDelta) -> Result<Fence, FenceRefused>,
+    ) -> Result<(), Refused> {
+        self.is_good(permit)?;
         let runner = permit.runner();
         self.step(runner, terminate).await?;
         self.note_departure(runner).await;
-        if let Err(late) = self.is_good(&permit) {
+        if let Err(late) = self.is_good(permit) {
             self.end(runner, mark, Ended::GivenUp).await;
             return Err(late);
         }
-        let fenced = permit.has_live_beacon(self.policy());
-        Ok(permit.into_go(fenced))
+        Ok(())
     }
 
     /// Whether a permit is good, by either clock.
@@ -328,7 +353,7 @@ impl Guard {
 
     /// What the caller hears: in shadow mode it is counted, and there is no permit in it.
     async fn answer(&self, decision: Decision, deadline: Deadline) -> Decision {
-        log(&decision, self.inner.mode);
+        telemetry::decided(&decision, self.inner.mode);
         match self.inner.mode {
             Mode::Live => decision,
             Mode::Shadow => {
@@ -353,28 +378,5 @@ impl Guard {
                 tracing::warn!(runner = %runner.name, error = %late, "shadow: not counted")
             }
         }
-    }
-}
-
-/// Tells the log of the program around us.
-fn log(decision: &Decision, mode: Mode) {
-    let assessment = decision.assessment();
-    let runner = &assessment.runner;
-    let verdict = decision.verdict();
-    let codes: Vec<_> = decision.reasons().map(|reason| reason.code_str()).collect();
-    let codes = codes.join(",");
-    let desync = assessment.claims.desync();
-    let busy_only = shadow::busy_only(assessment);
-    let (scope, stage) = (&runner.scope, assessment.stage);
-    match (mode, verdict) {
-        (Mode::Shadow, _) => tracing::info!(
-            runner = %runner.name, %scope, %verdict, %busy_only, %stage, codes, desync, "decided in shadow"
-        ),
-        (Mode::Live, Verdict::Terminate) => tracing::info!(
-            runner = %runner.name, %scope, %verdict, %busy_only, %stage, desync, "decided"
-        ),
-        (Mode::Live, Verdict::Hold) => tracing::debug!(
-            runner = %runner.name, %scope, %verdict, %busy_only, %stage, codes, desync, "decided"
-        ),
     }
 }

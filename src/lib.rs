@@ -48,6 +48,8 @@ pub mod stage;
 pub mod store;
 #[cfg(feature = "guard")]
 pub mod stores;
+#[cfg(feature = "guard")]
+pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;

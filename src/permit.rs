@@ -287,6 +287,26 @@ pub enum Refused {
     },
 }
 
+impl Refused {
+    /// Its name in metrics and in logs.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Expired { .. } => "expired",
+            Self::RunOut => "run_out",
+            Self::ClockSetBack { .. } => "clock_set_back",
+            Self::Unwritten { .. } => "unwritten",
+            Self::Fence(refused) => match refused {
+                FenceRefused::Taken => "taken",
+                FenceRefused::Outstanding { .. } => "outstanding",
+                FenceRefused::NotMine => "not_mine",
+                FenceRefused::NotSettled { .. } => "not_settled",
+                FenceRefused::Registered => "registered",
+            },
+        }
+    }
+}
+
 impl fmt::Display for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

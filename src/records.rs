@@ -6,10 +6,12 @@ use self::unknown::Unknown;
 use crate::{
     runner::{RunnerName, Scope},
     store::{Key, Kind, Record, Store, StoreError, Swap, Version},
+    telemetry,
 };
 use chrono::TimeDelta;
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// How often a read-decide-write is begun anew when somebody else wrote in between.
 pub(crate) const ATTEMPTS: usize = 8;
@@ -97,7 +99,7 @@ impl Records {
         &self,
         keys: &[Key],
     ) -> Result<Vec<Option<Record>>, StoreError> {
-        let records = self.store.read(keys).await?;
+        let records = timed("read", self.store.read(keys)).await?;
         if records.len() != keys.len() {
             return Err(self.unusable("read", "it gave back another number of records"));
         }
@@ -120,7 +122,8 @@ impl Records {
         scope: &Scope,
         kind: Kind,
     ) -> Result<Vec<T>, StoreError> {
-        let records = self.store.scan(&self.api, scope, kind).await?;
+        let scan = self.store.scan(&self.api, scope, kind);
+        let records = timed("scan", scan).await?;
         let values = records.iter().map(|(_, record)| &record.value);
         Ok(values
             .filter_map(|value| serde_json::from_str(value).ok())
@@ -141,7 +144,7 @@ impl Records {
             }
         };
         let text = text.map_err(|error| self.unusable("write", error.to_string()))?;
-        self.store.swap(key, over.version, &text).await
+        timed("write", self.store.swap(key, over.version, &text)).await
     }
 
     /// Reads a record, changes it and writes it, anew as long as somebody else writes in between.
@@ -227,6 +230,17 @@ impl Records {
             source: what.into().into(),
         }
     }
+}
+
+/// Tells observers how long it took.
+async fn timed<T>(
+    operation: &'static str,
+    doing: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let began = Instant::now();
+    let done = doing.await;
+    telemetry::stored(operation, began.elapsed(), done.is_ok());
+    done
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::{
     policy::Policy,
     runner::{RunnerId, RunnerName, Scope},
     store::Store,
+    telemetry,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use thiserror::Error;
@@ -428,6 +429,7 @@ async fn report(
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("no answer in time".to_owned()),
         };
+        telemetry::reported(&runner, failed.is_none().then(|| clock.now()));
         match failed {
             None => {
                 if is_away {

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     clock::Deadline,
+    telemetry,
     time::{Instant, after, ahead_of},
 };
 use chrono::TimeDelta;
@@ -18,6 +19,7 @@ use std::sync::{
     Arc, PoisonError,
     atomic::{AtomicU32, Ordering},
 };
+use tracing::Instrument;
 
 /// One of the attempts that a call takes.
 pub(super) struct Attempt<'a> {
@@ -146,7 +148,12 @@ impl GitHub {
         let sending = inner
             .transport
             .send(call, &pass.authorization, etag, within);
-        let reply = sending.await;
+        let (method, path) = (&call.method, call.url.path());
+        let span = tracing::debug_span!("github", %method, path);
+        let began = tokio::time::Instant::now();
+        let reply = sending.instrument(span).await;
+        let status = reply.as_ref().ok().map(|reply| reply.status);
+        telemetry::requested(call.method.as_str(), status, began.elapsed());
         self.learn(pass, asked_at, &reply);
         if has_told(&reply) {
             ticket.counted();
@@ -198,6 +205,7 @@ impl GitHub {
         match (heads.left, heads.resets_at) {
             (Some(left), Some(at)) if heads.is_core => {
                 let until = self.in_our_time(at);
+                telemetry::remaining(left.remaining);
                 pass.primary.learn(Some((left, until)), now);
             }
             (None, _) if is_good => pass.primary.learn(None, now),

@@ -5,14 +5,19 @@ use crate::{
     evidence::{Evidence, Signal, Witness},
     runner::Scope,
     source::{Ask, EvidenceSource, Reach, Trouble},
+    telemetry,
 };
-use std::sync::Arc;
-use tokio::task::{JoinError, JoinHandle};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    task::{JoinError, JoinHandle},
+    time::Instant,
+};
+use tracing::Instrument;
 
 /// A source that is being asked. It is given up when nobody waits for it any more.
 struct Asked {
     source: Arc<dyn EvidenceSource>,
-    answer: JoinHandle<Result<Vec<Evidence>, Trouble>>,
+    answer: JoinHandle<(Result<Vec<Evidence>, Trouble>, Duration)>,
 }
 
 impl Drop for Asked {
@@ -46,10 +51,16 @@ impl Guard {
 impl Asked {
     fn about(ask: &Ask, source: &Arc<dyn EvidenceSource>) -> Self {
         let (ask, asked) = (ask.clone(), source.clone());
+        let span = tracing::debug_span!("source", name = source.name());
+        let answer = async move {
+            let began = Instant::now();
+            let answer = asked.ask(&ask).await;
+            (answer, began.elapsed())
+        };
         Self {
             source: source.clone(),
             // A task of its own: one that panics spoils no other.
-            answer: tokio::spawn(async move { asked.ask(&ask).await }),
+            answer: tokio::spawn(answer.instrument(span)),
         }
     }
 
@@ -83,15 +94,24 @@ impl Asked {
     }
 
     async fn answer(mut self, ask: &Ask) -> Vec<Evidence> {
+        let mut took = None;
         let what = match ask.deadline().meet(&mut self.answer).await {
-            Ok(Ok(Ok(evidence))) => match self.admit(evidence, &ask.runner().scope) {
-                Ok(evidence) => return evidence,
-                Err(why) => why.to_owned(),
-            },
-            Ok(Ok(Err(trouble))) => trouble.to_string(),
+            Ok(Ok((answer, span))) => {
+                took = Some(span);
+                let admit = |evidence| self.admit(evidence, &ask.runner().scope);
+                match answer.map(admit) {
+                    Ok(Ok(evidence)) => {
+                        telemetry::asked(self.source.name(), took, true);
+                        return evidence;
+                    }
+                    Ok(Err(why)) => why.to_owned(),
+                    Err(trouble) => trouble.to_string(),
+                }
+            }
             Ok(Err(ended)) => how_it_ended(ended),
             Err(late) => late.to_string(),
         };
+        telemetry::asked(self.source.name(), took, false);
         let what = format!("{}: {what}", self.source.name());
         vec![Evidence::failed(self.source.witness(), what, ask.at())]
     }

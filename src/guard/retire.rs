@@ -27,6 +27,7 @@ use crate::{
 use chrono::TimeDelta;
 use std::{convert::Infallible, fmt, sync::Arc};
 use thiserror::Error;
+use tracing::Instrument;
 
 /// How far a call of [`Guard::retire`] came.
 #[derive(Debug)]
@@ -177,7 +178,9 @@ impl Guard {
         runner: &Runner,
         terminate: impl AsyncFnOnce(Go) -> Result<(), E>,
     ) -> Retirement<E> {
-        match self.go_on(runner).await {
+        let (name, scope) = (&runner.name, &runner.scope);
+        let span = tracing::debug_span!("retire", runner = %name, %scope);
+        match self.go_on(runner).instrument(span).await {
             Err(retirement) => retirement.of(),
             Ok((go, mark)) => {
                 let basis = go.basis();

@@ -3,6 +3,7 @@
 use crate::{
     Fault,
     deployment::{StoreUrl, read_policy},
+    metrics::Metrics,
     terminal::tell,
 };
 use clap::Args;
@@ -60,6 +61,9 @@ pub(crate) struct Arguments {
     /// The guards' policy, as TOML; see docs/design.md for its keys
     #[arg(long, value_name = "FILE.toml")]
     policy: Option<PathBuf>,
+
+    #[command(flatten)]
+    metrics: Metrics,
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
@@ -68,6 +72,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
         None => Policy::default(),
     };
     let interval = interval(arguments.interval, &policy)?;
+    arguments.metrics.serve()?;
     let store = arguments.store.to_report_to()?;
     let mut beacon = Beacon::new(store, policy, interval);
     let stop = stop()?;

@@ -10,6 +10,7 @@ mod html;
 mod input;
 mod jit_config;
 mod late_store;
+mod metrics;
 mod phantoms;
 mod refusal;
 mod registration_token;
