@@ -35,9 +35,13 @@ pub use error::{GitHubError, Limit, Refusal, SetupError};
 pub use gate::{GateShut, Spawn, SpawnGate};
 pub use ghosts::{Ghost, GhostRemoval, Ghosts, GhostsError, KeptFor};
 pub use host::{API_URL, ApiUrl, PlainHttp};
+#[cfg(feature = "intake")]
+pub(crate) use host::{NoBase, base, is_loopback};
 pub use jit::{IfTaken, Jit, JitError, JitRequest, JitRequestBuilder, JitRequestError, JitTried};
 pub use limits::Limits;
 pub use retry::Retry;
 pub use runners::{Connection, Listing, RunnerRow};
 pub use runs::{Repository, RunStatus, RunsPage};
+#[cfg(feature = "intake")]
+pub(crate) use send::plainly;
 pub use tokens::{RegistrationError, RegistrationToken, RegistrationTokens};

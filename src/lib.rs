@@ -24,6 +24,8 @@ pub mod github;
 #[cfg(feature = "guard")]
 pub mod guard;
 pub mod hold;
+#[cfg(feature = "intake")]
+pub mod intake;
 pub mod lease;
 pub mod ledger;
 pub mod memory;

@@ -30,25 +30,10 @@ impl ApiUrl {
     /// [`SetupError`] when it is no http(s) URL, carries credentials, a query or a fragment, or is plain
     /// http to another machine and `plain` does not allow that.
     pub fn parse(text: &str, plain: PlainHttp) -> Result<Self, SetupError> {
-        let refused = |why: String| SetupError::ApiUrl {
-            url: shown(text),
-            why,
-        };
-        let url = Url::parse(text).map_err(|error| refused(error.to_string()))?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(refused(
-                "it carries credentials; give the token apart".to_owned(),
-            ));
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(refused("it carries a query or a fragment".to_owned()));
-        }
-        match url.scheme() {
-            "https" => {}
-            "http" if plain == PlainHttp::Anywhere || is_loopback(&url) => {}
-            "http" => return Err(SetupError::PlainHttp { url: shown(text) }),
-            other => return Err(refused(format!("{other}: is neither https: nor http:"))),
-        }
+        let url = base(text, plain).map_err(|no_base| match no_base {
+            NoBase::Wrong { url, why } => SetupError::ApiUrl { url, why },
+            NoBase::Plain { url } => SetupError::PlainHttp { url },
+        })?;
         Ok(Self(url))
     }
 
@@ -102,6 +87,41 @@ impl fmt::Display for ApiUrl {
     }
 }
 
+/// Why a text is no URL that a secret may be sent to.
+pub(crate) enum NoBase {
+    Wrong {
+        url: String,
+        why: String,
+    },
+    /// It would travel unencrypted.
+    Plain {
+        url: String,
+    },
+}
+
+/// Reads the base URL of a server that is told a secret.
+pub(crate) fn base(text: &str, plain: PlainHttp) -> Result<Url, NoBase> {
+    let refused = |why: String| NoBase::Wrong {
+        url: shown(text),
+        why,
+    };
+    let url = Url::parse(text).map_err(|error| refused(error.to_string()))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refused(
+            "it carries credentials; give them apart".to_owned(),
+        ));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(refused("it carries a query or a fragment".to_owned()));
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if plain == PlainHttp::Anywhere || is_loopback(&url) => Ok(url),
+        "http" => Err(NoBase::Plain { url: shown(text) }),
+        other => Err(refused(format!("{other}: is neither https: nor http:"))),
+    }
+}
+
 /// A URL as it may be shown: without what could be a password, and not for ever.
 fn shown(text: &str) -> String {
     let (hidden, rest) = match text.rsplit_once('@') {
@@ -112,7 +132,7 @@ fn shown(text: &str) -> String {
     hidden.chars().chain(rest).collect()
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),

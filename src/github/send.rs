@@ -345,7 +345,7 @@ fn message(body: &[u8]) -> Option<String> {
 }
 
 /// An error with its causes, without the URL: the path stands beside it.
-fn plainly(error: &reqwest::Error) -> String {
+pub(crate) fn plainly(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
     }

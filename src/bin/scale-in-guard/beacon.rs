@@ -2,6 +2,7 @@
 
 use crate::{
     Fault,
+    beacon_secret::Secrets,
     deployment::{StoreUrl, read_policy},
     metrics::Metrics,
     terminal::tell,
@@ -10,10 +11,13 @@ use clap::Args;
 use scale_in_guard::{
     Policy, Scope,
     beacon::{Beacon, RunError, RunnerRoot},
+    intake::IntakeStore,
+    store::Store,
 };
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 use tokio::time::{Instant, sleep};
@@ -46,8 +50,23 @@ pub(crate) struct Arguments {
     scope: Option<Scope>,
 
     /// Where the guards read: sqlite:PATH
-    #[arg(long, value_name = "STORE")]
-    store: StoreUrl,
+    #[arg(long, value_name = "STORE", required_unless_present = "report")]
+    store: Option<StoreUrl>,
+
+    /// Report through the intake at this URL instead, which `scale-in-guard webhook` serves: this host then cannot
+    /// write any other runner's record
+    #[arg(long, value_name = "URL", conflicts_with = "store")]
+    report: Option<String>,
+
+    /// The environment variable with this runner's secret for the intake, from `scale-in-guard beacon-secret`; for
+    /// several runners, a line NAME=SECRET for each
+    #[arg(
+        long,
+        value_name = "VARIABLE",
+        requires = "report",
+        default_value = "SCALE_IN_GUARD_BEACON_SECRET"
+    )]
+    report_secret_env: String,
 
     /// How often to report when nothing changes; half of the policy's beacon_ttl at the most
     /// [default: 15s, or a quarter of beacon_ttl where that is less]
@@ -73,8 +92,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     };
     let interval = interval(arguments.interval, &policy)?;
     arguments.metrics.serve()?;
-    let store = arguments.store.to_report_to()?;
-    let mut beacon = Beacon::new(store, policy, interval);
+    let mut beacon = Beacon::new(arguments.store()?, policy, interval);
     let stop = stop()?;
     tokio::pin!(stop);
     let until = Instant::now() + arguments.wait;
@@ -87,6 +105,27 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     }
     beacon.run(stop).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl Arguments {
+    /// Where it reports.
+    fn store(&self) -> Result<Arc<dyn Store>, Fault> {
+        if let Some(store) = &self.store {
+            return Ok(Arc::new(store.to_report_to()?));
+        }
+        let url = self.report.as_deref().unwrap_or_default();
+        let intake = match Secrets::read(&self.report_secret_env)? {
+            Secrets::OfOne(_) if self.runner_root.len() > 1 => {
+                let variable = &self.report_secret_env;
+                return Err(format!("--report-secret-env {variable}: one secret for several runners; write a line NAME=SECRET for each").into());
+            }
+            Secrets::OfOne(secret) => IntakeStore::new(url, secret),
+            Secrets::Of(secrets) => IntakeStore::of_several(url, secrets),
+        };
+        Ok(Arc::new(
+            intake.map_err(|error| format!("--report: {error}"))?,
+        ))
+    }
 }
 
 /// No wait and no interval is longer.

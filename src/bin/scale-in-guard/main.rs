@@ -1,6 +1,7 @@
 //! The command line.
 
 mod beacon;
+mod beacon_secret;
 mod check;
 mod credentials;
 mod deployment;
@@ -53,6 +54,7 @@ enum Command {
     JitConfig(jit_config::Arguments),
     Ghosts(ghosts::Arguments),
     Beacon(beacon::Arguments),
+    BeaconSecret(beacon_secret::Arguments),
     Replay(replay::Arguments),
     Hook(hook::Arguments),
     /// Print a completion script for a shell
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         Command::JitConfig(arguments) => wait_for(jit_config::run(&arguments)),
         Command::Ghosts(arguments) => wait_for(ghosts::run(&arguments)),
         Command::Beacon(arguments) => wait_for(beacon::run(&arguments)),
+        Command::BeaconSecret(arguments) => beacon_secret::run(&arguments),
         Command::Shadow(arguments) => wait_for(shadow::run(&arguments)),
         Command::Replay(arguments) => Ok(replay::run(&arguments)),
         Command::Hook(arguments) => Ok(hook::run(&arguments)),
