@@ -49,6 +49,9 @@ pub struct Delivery {
     /// The labels it asks for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<Arc<str>>,
+    /// The repository whose job it is, OWNER/NAME, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<Arc<str>>,
     /// When we received it, on our clock. GitHub's own stamps attest nothing.
     pub received_at: Instant,
 }
@@ -74,6 +77,9 @@ pub struct LedgerJob {
     /// The labels it asks for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<Arc<str>>,
+    /// The repository whose job it is, OWNER/NAME, where it is known: GitHub's job endpoint asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<Arc<str>>,
     /// When we first heard that it was queued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_at: Option<Instant>,
@@ -96,53 +102,98 @@ pub struct Noted {
     pub at: Instant,
 }
 
-fn earliest(a: Option<Instant>, b: Instant) -> Option<Instant> {
-    Some(a.map_or(b, |a| a.min(b)))
+/// The earlier of two instants that may be unknown.
+fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    a.into_iter().chain(b).min()
+}
+
+impl LedgerJob {
+    /// What one delivery tells, by itself. `None` where that is nothing.
+    fn told_by(delivery: Delivery) -> Option<Self> {
+        let at = |action| (delivery.action == action).then_some(delivery.received_at);
+        let mut job = Self {
+            id: delivery.job_id,
+            attempt: delivery.attempt,
+            runners: Vec::new(),
+            labels: delivery.labels,
+            repository: delivery.repository,
+            queued_at: at(Action::Queued),
+            opened_at: at(Action::InProgress),
+            closed_at: at(Action::Completed),
+        };
+        if job.queued_at.is_none() {
+            job.runners.extend(delivery.runner);
+        }
+        let tells = [job.queued_at, job.opened_at, job.closed_at];
+        tells.iter().any(Option::is_some).then_some(job)
+    }
+
+    /// Takes in what was told of the same job, in any order and any number of times.
+    fn merge(&mut self, told: Self) {
+        self.queued_at = earliest(self.queued_at, told.queued_at);
+        self.opened_at = earliest(self.opened_at, told.opened_at);
+        self.closed_at = earliest(self.closed_at, told.closed_at);
+        self.labels = std::mem::take(&mut self.labels).max(told.labels);
+        self.repository = self.repository.take().max(told.repository);
+        for runner in told.runners {
+            if let Err(place) = self.runners.binary_search(&runner) {
+                self.runners.insert(place, runner);
+            }
+        }
+    }
+
+    fn number(&self) -> (u64, u32) {
+        (self.id, self.attempt)
+    }
+
+    /// Since when the job waits for a runner, if it still does: it is queued, or it is in progress and no delivery
+    /// says where.
+    pub(crate) fn waits_since(&self) -> Option<Instant> {
+        let waits = self.closed_at.is_none() && self.runners.is_empty();
+        waits.then(|| latest(self.queued_at, self.opened_at))?
+    }
+}
+
+impl Extend<LedgerJob> for Ledger {
+    /// Takes in what was told of these jobs.
+    fn extend<I: IntoIterator<Item = LedgerJob>>(&mut self, jobs: I) {
+        for told in jobs {
+            let place = self
+                .jobs
+                .binary_search_by_key(&told.number(), LedgerJob::number);
+            match place {
+                Ok(known) => {
+                    if let Some(job) = self.jobs.get_mut(known) {
+                        job.merge(told);
+                    }
+                }
+                Err(place) => self.jobs.insert(place, told),
+            }
+        }
+    }
+}
+
+impl FromIterator<LedgerJob> for Ledger {
+    fn from_iter<I: IntoIterator<Item = LedgerJob>>(jobs: I) -> Self {
+        let mut ledger = Self::default();
+        ledger.extend(jobs);
+        ledger
+    }
+}
+
+impl IntoIterator for Ledger {
+    type Item = LedgerJob;
+    type IntoIter = std::vec::IntoIter<LedgerJob>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.jobs.into_iter()
+    }
 }
 
 impl Ledger {
     /// Takes in one delivery.
     pub fn receive(&mut self, delivery: Delivery) {
-        let same =
-            |job: &&mut LedgerJob| job.id == delivery.job_id && job.attempt == delivery.attempt;
-        let job = match self.jobs.iter_mut().find(same) {
-            Some(job) => job,
-            None => {
-                let at = self.jobs.partition_point(|job| {
-                    (job.id, job.attempt) < (delivery.job_id, delivery.attempt)
-                });
-                self.jobs.insert(
-                    at,
-                    LedgerJob {
-                        id: delivery.job_id,
-                        attempt: delivery.attempt,
-                        runners: Vec::new(),
-                        labels: Vec::new(),
-                        queued_at: None,
-                        opened_at: None,
-                        closed_at: None,
-                    },
-                );
-                match self.jobs.get_mut(at) {
-                    Some(job) => job,
-                    None => return,
-                }
-            }
-        };
-        let slot = match delivery.action {
-            Action::Queued => &mut job.queued_at,
-            Action::InProgress => &mut job.opened_at,
-            Action::Completed => &mut job.closed_at,
-            Action::Waiting | Action::Other => return,
-        };
-        *slot = earliest(*slot, delivery.received_at);
-        job.labels = std::mem::take(&mut job.labels).max(delivery.labels);
-        if delivery.action != Action::Queued
-            && let Some(runner) = delivery.runner
-            && let Err(place) = job.runners.binary_search(&runner)
-        {
-            job.runners.insert(place, runner);
-        }
+        self.extend(LedgerJob::told_by(delivery));
     }
 
     /// The jobs, by number and attempt.
@@ -189,16 +240,16 @@ impl<'e> LedgerSeen<'e> {
         policy: &Policy,
     ) {
         for job in &ledger.jobs {
-            let Some(told_at) = job.opened_at.or(job.closed_at) else {
-                let pending = job
-                    .queued_at
-                    .filter(|&queued_at| age(now, queued_at) < policy.job_pending);
-                if let Some(queued_at) = pending
+            if let Some(since) = job.waits_since() {
+                if age(now, since) < policy.job_pending
                     && others.labels.fit(&job.labels)
-                    && self.pending.is_none_or(|(_, known)| known < queued_at)
+                    && self.pending.is_none_or(|(_, known)| known < since)
                 {
-                    self.pending = Some((job, queued_at));
+                    self.pending = Some((job, since));
                 }
+                continue;
+            }
+            let Some(told_at) = job.opened_at.or(job.closed_at) else {
                 continue;
             };
             if !others.concerns(job, told_at) {
@@ -327,6 +378,7 @@ mod tests {
             attempt: 1,
             runner: Some(RunnerRef::named("r-1")),
             labels: Vec::new(),
+            repository: None,
             received_at: at(second),
         }
     }
@@ -356,6 +408,31 @@ mod tests {
         }
         assert_eq!(expected.jobs()[0].opened_at, Some(at(5)));
         assert_eq!(expected.jobs()[0].closed_at, Some(at(9)));
+    }
+
+    #[test]
+    fn a_job_in_progress_nowhere_still_waits() {
+        let mut ledger = Ledger::default();
+        ledger.receive(delivery(Action::Queued, 0));
+        let nowhere = |action, second| Delivery {
+            runner: None,
+            ..delivery(action, second)
+        };
+        ledger.receive(nowhere(Action::InProgress, 5));
+        assert_eq!(ledger.jobs()[0].waits_since(), Some(at(5)));
+        let mut ended = ledger.clone();
+        ended.receive(nowhere(Action::Completed, 6));
+        assert_eq!(ended.jobs()[0].waits_since(), None);
+        ledger.receive(delivery(Action::InProgress, 7));
+        assert_eq!(ledger.jobs()[0].waits_since(), None);
+    }
+
+    #[test]
+    fn a_record_of_the_time_before_repositories_reads_as_ever() {
+        let old = r#"[{"id":7,"attempt":1,"opened_at":"1970-01-01T00:00:05Z"}]"#;
+        let ledger: Ledger = serde_json::from_str(old).unwrap();
+        assert_eq!(ledger.jobs()[0].repository, None);
+        assert_eq!(serde_json::to_string(&ledger).unwrap(), old);
     }
 
     #[test]

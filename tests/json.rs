@@ -52,6 +52,7 @@ fn every_signal(now: DateTime<Utc>) -> Vec<Evidence> {
                 name: Some("i-06cbe04821ccba677".into()),
             }),
             labels: vec!["linux".into()],
+            repository: None,
             received_at: now - TimeDelta::seconds(seconds),
         });
     }

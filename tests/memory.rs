@@ -507,6 +507,7 @@ fn every_runner_that_a_webhook_named_is_held() {
             attempt: 1,
             runner: Some(RunnerRef::named(runner)),
             labels: Vec::new(),
+            repository: None,
             received_at: at(second),
         });
     }
@@ -532,6 +533,7 @@ fn an_open_webhook_job_is_not_lost_with_the_ledger() {
         attempt: 1,
         runner: Some(RunnerRef::named("r-1")),
         labels: Vec::new(),
+        repository: None,
         received_at: at(0),
     });
     let mut watched = Watched::new();
@@ -632,6 +634,7 @@ fn nothing_that_a_clock_ahead_remembered_holds_for_long() {
         attempt: 1,
         runner: Some(RunnerRef::named("r-1")),
         labels: Vec::new(),
+        repository: None,
         received_at: at(year),
     });
     let job = Job {

@@ -81,6 +81,7 @@ impl<'s> Scripted<'s> {
                 attempt: webhook.attempt,
                 runner: webhook.runner.as_deref().map(|name| self.named(name)),
                 labels: webhook.labels.clone(),
+                repository: None,
                 received_at: now,
             }),
             Event::Lease(lease) => {

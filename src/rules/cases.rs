@@ -368,6 +368,7 @@ pub(crate) fn webhooks_naming(
             attempt,
             runner: Some(runner.clone()),
             labels: vec!["linux".into()],
+            repository: None,
             received_at: at(second),
         });
     }

@@ -126,6 +126,7 @@ fn told(job_id: u64, deliveries: &[(Second, Action)], now: DateTime<Utc>) -> Evi
             attempt: 1,
             runner: Some(RunnerRef::named("r-1")),
             labels: Vec::new(),
+            repository: None,
             received_at: now - TimeDelta::seconds(*seconds),
         });
     }
