@@ -10,6 +10,7 @@ mod release;
 mod retire;
 mod select;
 mod sweep;
+mod told;
 
 pub use builder::{BuildError, GuardBuilder};
 pub use coverage::{Coverage, Permits, Window};
@@ -91,6 +92,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     registrar: Option<Arc<dyn Registrar>>,
     mode: Mode,
+    /// Whether a receiver of webhooks keeps a ledger in the same store.
+    has_webhooks: bool,
 }
 
 /// How much of a deadline is left for writing down what was decided.

@@ -28,6 +28,8 @@ pub mod hold;
 pub mod intake;
 pub mod lease;
 pub mod ledger;
+#[cfg(feature = "guard")]
+mod ledger_records;
 pub mod memory;
 pub mod permit;
 pub mod policy;
@@ -56,6 +58,8 @@ pub mod telemetry;
 pub mod testing;
 pub mod time;
 mod vacancy;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 
 pub use decision::{Assessment, Basis, Decision, Hold, Verdict};
 pub use engine::Engine;

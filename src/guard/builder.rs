@@ -32,6 +32,7 @@ pub struct GuardBuilder {
     api: Option<String>,
     registrar: Option<Arc<dyn Registrar>>,
     mode: Mode,
+    has_webhooks: bool,
     #[cfg(feature = "github")]
     github: Option<(GitHub, Repositories)>,
 }
@@ -101,6 +102,14 @@ impl GuardBuilder {
         self
     }
 
+    /// A receiver of `workflow_job` webhooks keeps its ledger in the same [`store`](Self::store): a job that a delivery
+    /// opened holds its runner, and one that waits holds those that could take it. It never clears: deliveries are
+    /// lost. Default: the ledger is not read.
+    pub fn webhooks(mut self) -> Self {
+        self.has_webhooks = true;
+        self
+    }
+
     /// Decides, remembers, counts and logs, but hands out no permit.
     pub fn shadow(mut self) -> Self {
         self.mode = Mode::Shadow;
@@ -156,6 +165,7 @@ impl GuardBuilder {
                 clock,
                 registrar: self.registrar,
                 mode: self.mode,
+                has_webhooks: self.has_webhooks,
             }),
         })
     }

@@ -1,6 +1,10 @@
 //! Deciding and remembering: read, decide, write, and again if somebody else wrote in between.
 
-use super::{Guard, host::Host};
+use super::{
+    Guard,
+    host::Host,
+    told::{self, Queues, Told},
+};
 use crate::{
     clock::{Deadline, Late, monotonic},
     decision::{Decision, Verdict},
@@ -21,6 +25,8 @@ pub(super) struct Recalled {
     over: Over,
     /// `None` where it could not be read.
     host: Option<Host>,
+    /// What webhooks told, where there are any.
+    told: Option<Told>,
     /// What is the matter with it: a reason to hold.
     trouble: Option<String>,
     /// Whether this look can be kept: not where nobody knows what is there.
@@ -73,23 +79,44 @@ impl Guard {
         recalled.into_iter().next().unwrap_or_default()
     }
 
-    /// What the store knows of each of these runners, in one read.
+    /// What the store knows of each of these runners, and of the jobs that wait for any of them, in one read.
     pub(super) async fn recall_all(&self, runners: &[Runner], deadline: Deadline) -> Vec<Recalled> {
-        let keys: Vec<_> = runners
-            .iter()
-            .flat_map(|runner| self.keys(runner))
-            .collect();
         let records = &self.inner.records;
+        let has_webhooks = self.inner.has_webhooks;
+        let keys_of = |runner| {
+            let jobs = has_webhooks.then(|| told::key(runner));
+            self.keys(runner).into_iter().chain(jobs)
+        };
+        let mut keys: Vec<_> = runners.iter().flat_map(keys_of).collect();
+        if has_webhooks {
+            keys.extend(told::queues(runners));
+        }
         let asked_at = self.now();
         let trouble = match deadline.meet(records.read_unparsed(&keys)).await {
             Ok(Ok(read)) => {
                 let mut read = keys.iter().zip(read);
-                let of_each = runners.iter().map(|_| {
-                    let mut next = || read.next();
-                    let (memory, beat, fence) = (next()?, next()?, next()?);
-                    Some(self.recalled(memory, Host::read(records, beat, fence, asked_at)))
-                });
-                return of_each.map(Option::unwrap_or_default).collect();
+                let hosts: Vec<_> = runners
+                    .iter()
+                    .map_while(|_| {
+                        let mut next = || read.next();
+                        let (memory, beat, fence) = (next()?, next()?, next()?);
+                        let jobs = match has_webhooks {
+                            true => Some(next()?),
+                            false => None,
+                        };
+                        Some((memory, Host::read(records, beat, fence, asked_at), jobs))
+                    })
+                    .collect();
+                // What is left are the queues.
+                let queues = Queues::read(records, read, asked_at, self.policy());
+                let of_each = runners.iter().zip(hosts);
+                return of_each
+                    .map(|(runner, (memory, host, jobs))| {
+                        let told =
+                            jobs.map(|jobs| Told::read(records, jobs, &queues, runner, asked_at));
+                        self.recalled(memory, host, told)
+                    })
+                    .collect();
             }
             Ok(Err(error)) => Recalled::unread(&error),
             Err(Late) => Recalled::unreadable(format!("{}: {Late}", records.describe())),
@@ -97,12 +124,18 @@ impl Guard {
         vec![trouble; runners.len()]
     }
 
-    fn recalled(&self, (key, memory): (&Key, Option<Record>), host: Host) -> Recalled {
+    fn recalled(
+        &self,
+        (key, memory): (&Key, Option<Record>),
+        host: Host,
+        told: Option<Told>,
+    ) -> Recalled {
         let kept = self.inner.records.parse(key, memory);
         Recalled {
             memory: Arc::new(kept.value),
             over: kept.over,
             host: Some(host),
+            told,
             trouble: kept.lost,
             can_be_kept: true,
         }
@@ -121,6 +154,9 @@ impl Guard {
         if let Some(host) = &recalled.host {
             let known = number(runner, &evidence, &recalled.memory);
             evidence.extend(host.evidence(known, second_look_of, now, self.policy()));
+        }
+        if let Some(told) = &recalled.told {
+            evidence.extend(told.evidence());
         }
         if let Some(what) = &recalled.trouble {
             evidence.push(Evidence::failed(Witness::Memory, what.as_str(), now));
