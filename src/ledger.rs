@@ -109,7 +109,7 @@ fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
 
 impl LedgerJob {
     /// What one delivery tells, by itself. `None` where that is nothing.
-    fn told_by(delivery: Delivery) -> Option<Self> {
+    pub(crate) fn told_by(delivery: Delivery) -> Option<Self> {
         let at = |action| (delivery.action == action).then_some(delivery.received_at);
         let mut job = Self {
             id: delivery.job_id,

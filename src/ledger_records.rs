@@ -24,9 +24,6 @@ pub(crate) struct LedgerRecord {
     /// When it was written, on the clock of the receiver that wrote it: the clock of every instant in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) written_at: Option<Instant>,
-    /// What a later version wrote beside it.
-    #[serde(flatten)]
-    rest: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Where the ledger of a scope's runners lies: with the owner of a repository, for deliveries do not tell a

@@ -47,6 +47,15 @@ pub(crate) struct Over {
 }
 
 impl Over {
+    /// The record as it is once it was written over this one.
+    #[cfg(feature = "webhook")]
+    pub(crate) fn followed_by(self, version: Version) -> Self {
+        Self {
+            version: Some(version),
+            ..self
+        }
+    }
+
     /// Nothing of the record stays.
     #[cfg(feature = "beacon")]
     pub(crate) fn whole(version: Option<Version>) -> Self {

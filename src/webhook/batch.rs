@@ -130,7 +130,7 @@ async fn fold(
             tracing::warn!(record = %key, lost, "webhooks: a part of the ledger is begun anew");
         }
         record.written_at = Some(now);
-        match records.write(key, kept.version, &record).await {
+        match records.write(key, &kept.over, &record).await {
             Ok(Swap::Done(_)) => return Ok(missed.saturating_add(usize::from(kept.lost.is_some()))),
             Ok(Swap::Conflict) => {}
             Err(error) => return Err(error.to_string()),

@@ -47,9 +47,6 @@ pub struct ReceiverRecord {
     /// It has ended, of its own accord.
     #[serde(default)]
     pub gone: bool,
-    /// What a later version wrote beside it.
-    #[serde(flatten)]
-    pub(super) rest: serde_json::Map<String, serde_json::Value>,
 }
 
 /// How many deliveries were refused, by reason. A delivery that is refused is lost, unless somebody has GitHub deliver

@@ -10,9 +10,9 @@ use super::{
 use crate::{
     clock::{Clock, Deadline},
     ledger_records,
-    records::{ATTEMPTS, Records},
+    records::{ATTEMPTS, Over, Records},
     runner::{RunnerName, Scope},
-    store::{Key, Kind, StoreError, Swap, Version},
+    store::{Key, Kind, StoreError, Swap},
     time::Instant,
 };
 use chrono::TimeDelta;
@@ -59,7 +59,7 @@ struct Own {
     key: Key,
     record: ReceiverRecord,
     /// What is there now, where that is known.
-    over: Option<Option<Version>>,
+    over: Option<Over>,
     is_written: bool,
 }
 
@@ -206,8 +206,8 @@ impl Own {
                 Some(over) => over,
                 None => self.find(records, now).await?,
             };
-            if let Swap::Done(version) = records.write(&self.key, over, &self.record).await? {
-                self.over = Some(Some(version));
+            if let Swap::Done(version) = records.write(&self.key, &over, &self.record).await? {
+                self.over = Some(over.followed_by(version));
                 self.is_written = true;
                 return Ok(());
             }
@@ -221,7 +221,7 @@ impl Own {
         &mut self,
         records: &Records,
         now: Instant,
-    ) -> Result<Option<Version>, StoreError> {
+    ) -> Result<Over, StoreError> {
         let kept = records.read_one::<ReceiverRecord>(&self.key).await?;
         let is_ours = kept.lost.is_none() && kept.value.boot == self.record.boot;
         if self.is_written && !is_ours {
@@ -229,7 +229,6 @@ impl Own {
             self.record.boot = new_boot();
             self.record.started_at = now;
         }
-        self.record.rest = kept.value.rest;
-        Ok(kept.version)
+        Ok(kept.over)
     }
 }
