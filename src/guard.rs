@@ -349,6 +349,7 @@ impl Guard {
             round,
             asking,
         );
+        let ask = ask.with_told(recalled.told_open(runner));
         let evidence = self.gather(&ask, |_| true).await;
         self.conclude(runner, evidence, recalled, second_look_of, deadline)
             .await

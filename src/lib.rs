@@ -34,6 +34,8 @@ pub mod memory;
 pub mod permit;
 pub mod policy;
 #[cfg(feature = "guard")]
+mod receiver_record;
+#[cfg(feature = "guard")]
 mod records;
 #[cfg(feature = "guard")]
 pub mod registrar;

@@ -212,6 +212,9 @@ policy! {
     ask_deadline = TimeDelta::seconds(10);
     /// How long one sweep may take in all. Default 5 minutes.
     sweep_deadline = TimeDelta::minutes(5);
+    /// How long a full scan of the jobs serves as the ground on which webhooks narrow what is read. Default 1 hour:
+    /// deliveries get lost, and nobody tells (GitHub's documentation of webhooks).
+    full_scan_every = TimeDelta::hours(1);
 }
 
 /// Periods that may be zero: what they wait for can be waived. The others make nothing work.
@@ -221,6 +224,7 @@ const MAY_BE_ZERO: &[&str] = &[
     "job_pending",
     "lease_overrun",
     "max_clock_skew",
+    "full_scan_every",
 ];
 
 impl Policy {

@@ -139,6 +139,22 @@ impl Records {
             .collect())
     }
 
+    /// Reads every record of a kind in a scope, with the names that they are about. `api` is the GitHub in their keys.
+    #[cfg(feature = "github")]
+    pub(crate) async fn scan_at<T: DeserializeOwned + Serialize + Default>(
+        &self,
+        api: &str,
+        scope: &Scope,
+        kind: Kind,
+    ) -> Result<Vec<(String, Kept<T>)>, StoreError> {
+        let records = timed("scan", self.store.scan(api, scope, kind)).await?;
+        let kept = records.into_iter().map(|(key, record)| {
+            let name = key.runner().map(ToString::to_string).unwrap_or_default();
+            (name, self.parse(&key, Some(record)))
+        });
+        Ok(kept.collect())
+    }
+
     /// Writes a record over the one that was read. What that one holds of a later version of this crate stays.
     pub(crate) async fn write<T: Serialize>(
         &self,

@@ -3,6 +3,7 @@
 use crate::{
     clock::Deadline,
     evidence::{Claim, Evidence, Own, Signal, Witness},
+    ledger::LedgerJob,
     memory::Memory,
     runner::{Runner, RunnerId, RunnerName, Scope},
     time::Instant,
@@ -115,6 +116,7 @@ pub struct Ask {
     memory: Arc<Memory>,
     round: Round,
     deadline: Deadline,
+    told: Arc<[LedgerJob]>,
 }
 
 impl Ask {
@@ -141,7 +143,20 @@ impl Ask {
             memory,
             round,
             deadline,
+            told: Arc::default(),
         }
+    }
+
+    /// The same question, with the open jobs that webhooks told of this runner.
+    pub(crate) fn with_told(self, told: impl IntoIterator<Item = LedgerJob>) -> Self {
+        let told = told.into_iter().collect();
+        Self { told, ..self }
+    }
+
+    /// The open jobs that webhooks told of this runner: GitHub may know that they are over.
+    #[must_use]
+    pub fn told(&self) -> &[LedgerJob] {
+        &self.told
     }
 
     /// The same question about a runner whose number is known now: a source need not take another's job for one

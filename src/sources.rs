@@ -2,6 +2,7 @@
 
 mod jobs;
 mod registration;
+mod scan;
 mod shared;
 
 pub use jobs::{JobsSource, Repositories};

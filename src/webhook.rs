@@ -25,11 +25,10 @@ mod batch;
 mod delivery;
 mod prune;
 mod receiver;
-mod record;
 mod signature;
 mod writer;
 
+pub use crate::receiver_record::{ReceiverRecord, Refused};
 pub use delivery::{Event, JobEvent, ParseError, parse};
 pub use receiver::{Headers, MAX_BODY, Outcome, Receiver, ReceiverBuilder, Tally};
-pub use record::{ReceiverRecord, Refused};
 pub use signature::{Secrets, SecretsError, SignatureError, sign, verify};

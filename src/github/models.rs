@@ -141,7 +141,7 @@ impl Page for JobsJson {
 }
 
 impl JobJson {
-    fn read(self) -> Option<Job> {
+    pub(super) fn read(self) -> Option<Job> {
         // A job without a runner has null in the documentation, and 0 and "" in practice.
         let id = self.runner_id.filter(|&id| id != 0).map(RunnerId);
         let name = self.runner_name.filter(|name| !name.is_empty());

@@ -172,6 +172,25 @@ impl GitHub {
     }
 }
 
+impl GitHub {
+    /// One job, by its number; `None` where GitHub knows none, or its answer does not say which it is.
+    ///
+    /// # Errors
+    /// [`GitHubError`] when it could not be read.
+    pub async fn job(&self, repository: &Repository, id: u64) -> Result<Option<Job>, GitHubError> {
+        let number = id.to_string();
+        let url = self
+            .api()
+            .in_scope(&repository.0, &["actions", "jobs", &number]);
+        let call = Call::get(url, &repository.0, Right::ReadActions);
+        match self.ask::<models::JobJson>(&call).await {
+            Ok(answer) => Ok(answer.body.read().filter(|job| job.id == id)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 impl<T> RunsPage<T> {
     /// Each row once. As many as `cap` are not all.
     fn of(pages: super::pages::Pages<Option<T>>, id: fn(&T) -> u64, cap: usize) -> Self {

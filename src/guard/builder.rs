@@ -146,12 +146,11 @@ impl GuardBuilder {
                 policy.clone(),
                 records.clone(),
             )));
-            sources.push(Arc::new(JobsSource::new(
-                github,
-                clock.clone(),
-                policy,
-                repositories,
-            )));
+            let jobs = JobsSource::new(github, clock.clone(), policy, repositories);
+            sources.push(Arc::new(match self.has_webhooks {
+                true => jobs.narrowed_by(records.clone()),
+                false => jobs,
+            }));
         }
         sources.extend(self.sources);
         if sources.is_empty() {

@@ -10,6 +10,7 @@ use crate::{
     decision::{Decision, Verdict},
     evidence::{Evidence, Witness, shown_id},
     fence::Nonce,
+    ledger::LedgerJob,
     memory::Memory,
     records::{ATTEMPTS, Over},
     runner::{Runner, RunnerId},
@@ -52,6 +53,12 @@ impl Recalled {
             can_be_kept: matches!(error, StoreError::Lost { .. }),
             ..Self::unreadable(error.to_string())
         }
+    }
+
+    /// The open jobs that webhooks told of the runner.
+    pub(super) fn told_open(&self, runner: &Runner) -> Vec<LedgerJob> {
+        let told = self.told.iter();
+        told.flat_map(|told| told.open_on(runner)).collect()
     }
 
     /// What the runner's host and its fence say.

@@ -226,7 +226,8 @@ impl Guard {
     ) -> Option<Decision> {
         let at = self.now();
         let (memory, round) = (recalled.shared(), round.clone());
-        let ask = Ask::new(runner.clone(), at, Depth::Survey, memory, round, reading);
+        let ask = Ask::new(runner.clone(), at, Depth::Survey, memory, round, reading)
+            .with_told(recalled.told_open(&runner));
         let cheap = |cost: Cost| cost == Cost::Cheap;
         let mut evidence = self.gather(&ask, |source| cheap(source.cost())).await;
         let (so_far, _) = self.decide(&runner, &evidence, &recalled, None);

@@ -169,6 +169,20 @@ impl Told {
         }
     }
 
+    /// The jobs that are open, as far as was told, and name this runner.
+    pub(super) fn open_on(&self, runner: &Runner) -> impl Iterator<Item = LedgerJob> {
+        let jobs = self.ledger.jobs().iter();
+        let open = jobs.filter(|job| {
+            let named = || {
+                job.runners
+                    .iter()
+                    .any(|named| named.names(runner, runner.id))
+            };
+            job.opened_at.is_some() && job.closed_at.is_none() && named()
+        });
+        open.cloned()
+    }
+
     pub(super) fn evidence(&self) -> Vec<Evidence> {
         let told = Signal::Webhooks(self.ledger.clone());
         let told = Evidence::new("webhooks", self.asked_at, told);

@@ -1,11 +1,15 @@
 //! The workflow jobs, as GitHub shows them: the view that can say *vacant*.
 
-use super::shared::{Read, SharedReads, github_for, unheard};
+use super::{
+    scan::Scans,
+    shared::{Read, SharedReads, github_for, unheard},
+};
 use crate::{
-    clock::Clock,
+    clock::{Clock, Deadline},
     evidence::{Evidence, Job, JobStatus, JobsView, Signal, Witness},
     github::{GitHub, GitHubError, Repository, RunStatus},
     policy::Policy,
+    records::Records,
     runner::Scope,
     source::{Ask, Cost, EvidenceSource, Reach, Trouble},
     time::after,
@@ -18,6 +22,9 @@ use std::{collections::BTreeSet, sync::Arc};
 /// GitHub's limit.
 const REPOSITORIES_AT_ONCE: usize = 12;
 const RUNS_AT_ONCE: usize = 10;
+
+/// How many jobs that webhooks opened on one runner GitHub is asked about.
+const MOST_TOLD: usize = 3;
 
 /// How many of its troubles a view tells one by one.
 const TOLD: usize = 5;
@@ -89,6 +96,8 @@ pub struct JobsSource {
     policy: Arc<Policy>,
     repositories: Repositories,
     views: SharedReads<Scope, View>,
+    /// Where webhooks narrow what is read.
+    scans: Option<Scans>,
 }
 
 /// What one scan showed.
@@ -101,6 +110,8 @@ struct View {
     troubles: Vec<String>,
     /// What GitHub said instead of an answer.
     errors: Vec<GitHubError>,
+    /// Where there is a run that is not over.
+    open: BTreeSet<Repository>,
 }
 
 impl JobsSource {
@@ -116,7 +127,55 @@ impl JobsSource {
             policy,
             repositories,
             views: SharedReads::new(|view| !view.errors.is_empty()),
+            scans: None,
         }
+    }
+
+    /// The same source, which reads no more than what webhooks told of, where that is enough.
+    pub(crate) fn narrowed_by(self, records: Records) -> Self {
+        let scans = Some(Scans::new(records, Arc::clone(&self.policy)));
+        Self { scans, ..self }
+    }
+
+    /// Reads every repository that could have a job for the scope's runners.
+    async fn read(&self, github: &GitHub, scope: &Scope, deadline: Deadline) -> View {
+        let all = self.repositories.of(scope);
+        let Some(scans) = &self.scans else {
+            return read(github, all).await;
+        };
+        let plan = scans.plan(scope, all, self.clock.now(), deadline).await;
+        let mut view = read(github, plan.wanted.clone()).await;
+        // Nothing to read is nothing new.
+        view.any |= plan.wanted.is_empty();
+        let (open, is_whole) = (std::mem::take(&mut view.open), view.troubles.is_empty());
+        let now = self.clock.now();
+        scans.done(scope, plan, open, is_whole, now, deadline).await;
+        view
+    }
+
+    /// What GitHub says of the jobs that a webhook opened on this runner, and that the view does not show: one whose
+    /// `completed` was lost is over, GitHub may say.
+    async fn told(&self, ask: &Ask, view: &View) -> Vec<Job> {
+        let github = &github_for(&self.github, ask);
+        let mut jobs = Vec::new();
+        for told in ask.told().iter().take(MOST_TOLD) {
+            let shown = |job: &Job| job.id == told.id && job.status != JobStatus::Completed;
+            let repository = told
+                .repository
+                .as_deref()
+                .and_then(|name| name.parse().ok());
+            let Some(repository) = repository.filter(|_| !view.jobs.iter().any(shown)) else {
+                continue;
+            };
+            match github.job(&repository, told.id).await {
+                Ok(job) => jobs.extend(job),
+                // It holds as it did.
+                Err(error) => {
+                    tracing::debug!(job = told.id, %error, "a job that a webhook opened cannot be read")
+                }
+            }
+        }
+        jobs
     }
 
     /// The view of the ask's scope: read once a round; of an earlier round only where it shows this
@@ -131,7 +190,7 @@ impl JobsSource {
             (fresh..=asked_at).contains(&last.asked_at) && last.value.jobs.iter().any(names)
         };
         let github = &github_for(&self.github, ask);
-        let read = || async { read(github, self.repositories.of(scope)).await };
+        let read = || self.read(github, scope, ask.deadline());
         let views = &self.views;
         views
             .get(scope.clone(), ask.round(), asked_at, since, occupied, read)
@@ -186,7 +245,8 @@ impl EvidenceSource for JobsSource {
         let are_all = self.repositories.reach(&ask.runner().scope) == Reach::Clears;
         let mut evidence = Vec::new();
         let jobs = view.jobs.iter().filter(|job| self.concerns(job, ask));
-        let jobs: Vec<_> = jobs.cloned().collect();
+        let mut jobs: Vec<_> = jobs.cloned().collect();
+        jobs.extend(self.told(ask, view).await);
         // What was not even asked for could hold: such a view says something only where it shows a job.
         let is_shut = view.errors.iter().any(|error| error.retry_at().is_some());
         if view.any && !(is_shut && jobs.is_empty()) {
@@ -254,6 +314,9 @@ async fn read_repository(github: &GitHub, repository: Repository) -> View {
             }
         }
     }
+    if !runs.is_empty() {
+        view.open.insert(repository.clone());
+    }
     let jobs = stream::iter(runs)
         .map(|run| {
             let repository = &repository;
@@ -287,6 +350,7 @@ impl View {
         self.troubles.extend(other.troubles);
         self.errors.extend(other.errors);
         self.any |= other.any;
+        self.open.extend(other.open);
         self
     }
 

@@ -2,12 +2,12 @@
 
 use super::{
     delivery::{Event, JobEvent, ParseError, parse},
-    record::Refused,
     signature::{Secrets, SignatureError, verify},
     writer::{Letter, Writer},
 };
 use crate::{
     clock::{Clock, Deadline, SystemClock},
+    receiver_record::Refused,
     records::{EVERY_GITHUB, Records},
     runner::{NameError, RunnerName, Scope},
     store::{Store, StoreError},

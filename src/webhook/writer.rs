@@ -5,11 +5,11 @@ use super::{
     batch::{Batch, Written},
     delivery::JobEvent,
     receiver::Counts,
-    record::{ReceiverRecord, Refused},
 };
 use crate::{
     clock::{Clock, Deadline},
     ledger_records,
+    receiver_record::{ReceiverRecord, Refused},
     records::{ATTEMPTS, Over, Records},
     runner::{RunnerName, Scope},
     store::{Key, Kind, StoreError, Swap},
@@ -217,11 +217,7 @@ impl Own {
 
     /// Reads what is there. If it is not what this run wrote, the store lost that, or another receiver has this name:
     /// a guard is to see another run.
-    async fn find(
-        &mut self,
-        records: &Records,
-        now: Instant,
-    ) -> Result<Over, StoreError> {
+    async fn find(&mut self, records: &Records, now: Instant) -> Result<Over, StoreError> {
         let kept = records.read_one::<ReceiverRecord>(&self.key).await?;
         let is_ours = kept.lost.is_none() && kept.value.boot == self.record.boot;
         if self.is_written && !is_ours {

@@ -11,6 +11,7 @@
 mod delivery;
 mod guard;
 mod ledger;
+mod narrow;
 mod pruning;
 mod receiver;
 mod record;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// How many repositories a receiver marks in a scope.
+#[cfg(feature = "webhook")]
 const MOST_REPOSITORIES: usize = 2_000;
 
 /// What one receiver tells of itself in one scope: the record of kind [`Kind::Receiver`](crate::store::Kind) under the
@@ -70,7 +71,8 @@ pub struct Refused {
 
 impl ReceiverRecord {
     /// One that begins to listen.
-    pub(super) fn begun(boot: String, now: Instant) -> Self {
+    #[cfg(feature = "webhook")]
+    pub(crate) fn begun(boot: String, now: Instant) -> Self {
         Self {
             boot,
             started_at: now,
@@ -79,7 +81,8 @@ impl ReceiverRecord {
     }
 
     /// Marks an event of a repository.
-    pub(super) fn mark(&mut self, repository: &str) {
+    #[cfg(feature = "webhook")]
+    pub(crate) fn mark(&mut self, repository: &str) {
         self.events = self.events.saturating_add(1);
         let name: Arc<str> = repository.to_lowercase().into();
         let has_room = self.repositories.len() < MOST_REPOSITORIES;
