@@ -1,9 +1,15 @@
 //! The library's own stores.
 
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod url;
 
+pub use self::url::{DynamoAddress, REDIS_PASSWORD, RedisAddress, StoreUrl, StoreUrlError};
 pub use memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use redis::{RedisFault, RedisStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;

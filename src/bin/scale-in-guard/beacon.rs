@@ -1,10 +1,7 @@
 //! `scale-in-guard beacon`: reports what the runners of this host do.
 
 use crate::{
-    Fault,
-    beacon_secret::Secrets,
-    deployment::{StoreUrl, read_policy},
-    metrics::Metrics,
+    Fault, beacon_secret::Secrets, deployment::read_policy, metrics::Metrics, store::GivenStore,
     terminal::tell,
 };
 use clap::Args;
@@ -49,9 +46,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SCOPE")]
     scope: Option<Scope>,
 
-    /// Where the guards read: sqlite:PATH
+    /// Where the guards read: sqlite:PATH, redis://USER@HOST (rediss:// with TLS; redis+cluster:// and
+    /// redis+sentinel://, too) or dynamodb://TABLE; see docs/stores.md. A Redis's password is read from
+    /// SCALE_IN_GUARD_REDIS_PASSWORD
     #[arg(long, value_name = "STORE", required_unless_present = "report")]
-    store: Option<StoreUrl>,
+    store: Option<GivenStore>,
 
     /// Report through the intake at this URL instead, which `scale-in-guard webhook` serves: this host then cannot
     /// write any other runner's record

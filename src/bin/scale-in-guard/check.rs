@@ -52,7 +52,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     let deployment = &arguments.deployment;
     let scope = &deployment.place.scope;
-    let (guard, github) = deployment.guard()?;
+    let (guard, github) = deployment.guard().await?;
     let runner = arguments.subject.runner(scope)?;
     let decision = guard.can_terminate(&runner).await;
     let told = match deployment.json {

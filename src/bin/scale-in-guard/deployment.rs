@@ -1,7 +1,11 @@
 //! What is asked, where it is remembered, and under which policy: the options that `check` and `sweep`
 //! share.
 
-use crate::{Fault, credentials::Credentials, late_store::LateStore, terminal::tell};
+use crate::{
+    Fault,
+    credentials::Credentials,
+    store::{self, GivenStore},
+};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use etcetera::BaseStrategy;
@@ -13,13 +17,12 @@ use scale_in_guard::{
     shadow::busy_only,
     sources::Repositories,
     store::Store,
-    stores::{MemoryStore, SqliteStore},
+    stores::StoreUrl,
 };
 use std::{
     env, fs,
     io::{self, Read},
     path::{Path, PathBuf},
-    str::FromStr,
     sync::Arc,
 };
 
@@ -39,10 +42,12 @@ pub(crate) struct Place {
     #[arg(long)]
     allow_plain_http: bool,
 
-    /// Where earlier looks are remembered: sqlite:PATH or memory [default: a SQLite file in your state
-    /// folder, so that the grace window goes on between calls]
+    /// Where earlier looks are remembered: sqlite:PATH, redis://HOST (rediss:// with TLS; redis+cluster:// and
+    /// redis+sentinel://, too), dynamodb://TABLE or memory; see docs/stores.md. A Redis's password is read from
+    /// SCALE_IN_GUARD_REDIS_PASSWORD [default: a SQLite file in your state folder, so that the grace window goes on
+    /// between calls]
     #[arg(long, value_name = "STORE")]
-    store: Option<StoreUrl>,
+    store: Option<GivenStore>,
 }
 
 /// What `check` and `sweep` share.
@@ -108,57 +113,6 @@ fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     Ok(instant.to_utc())
 }
 
-/// A store, as it is named on the command line.
-#[derive(Debug, Clone)]
-pub(crate) enum StoreUrl {
-    Memory,
-    Sqlite(PathBuf),
-}
-
-impl FromStr for StoreUrl {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            None if text == "memory" => Ok(Self::Memory),
-            Some(("sqlite", path)) if path.starts_with('~') => {
-                Err("nothing makes a folder of ~ here; write the whole path".to_owned())
-            }
-            Some(("sqlite", path)) if path.starts_with("file:") => {
-                Err("write a path, not a URI".to_owned())
-            }
-            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            _ => Err("write sqlite:PATH or memory".to_owned()),
-        }
-    }
-}
-
-impl StoreUrl {
-    /// The store that a beacon reports to. It may not be there yet.
-    pub(crate) fn to_report_to(&self) -> Result<LateStore, Fault> {
-        match self {
-            Self::Memory => {
-                Err("--store memory: nobody else could read it; write sqlite:PATH".into())
-            }
-            Self::Sqlite(path) => {
-                let path = path.clone();
-                let name = format!("sqlite:{}", path.display());
-                let open = move || {
-                    let store = SqliteStore::open(&path)?;
-                    if store.was_created() {
-                        let path = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
-                        tell(format_args!(
-                            "scale-in-guard: {} is new; see that the guards read this file",
-                            path.display()
-                        ));
-                    }
-                    Ok(Arc::new(store) as Arc<dyn Store>)
-                };
-                Ok(LateStore::new(name, open))
-            }
-        }
-    }
-}
-
 impl Place {
     fn api_url(&self) -> String {
         let from_env = || {
@@ -189,20 +143,12 @@ impl Place {
     }
 
     /// Where it is remembered.
-    pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Fault> {
-        let path = match &self.store {
-            Some(StoreUrl::Memory) => return Ok(Arc::new(MemoryStore::new())),
-            Some(StoreUrl::Sqlite(path)) => path.clone(),
-            None => default_file()?,
+    pub(crate) async fn store(&self) -> Result<Arc<dyn Store>, Fault> {
+        let url = match &self.store {
+            Some(given) => given.url()?.clone(),
+            None => StoreUrl::Sqlite(default_file()?),
         };
-        let store = SqliteStore::open(&path)?;
-        if store.was_created() {
-            let path = path.display();
-            tell(format_args!(
-                "memory: {path} is new; every grace window begins now"
-            ));
-        }
-        Ok(Arc::new(store))
+        Ok(store::open(&url, "every grace window begins now").await?)
     }
 }
 
@@ -217,20 +163,20 @@ fn default_file() -> Result<PathBuf, Fault> {
 
 impl Deployment {
     /// The guard, and the GitHub that it asks.
-    pub(crate) fn guard(&self) -> Result<(Guard, GitHub), Fault> {
-        let (builder, github) = self.builder()?;
+    pub(crate) async fn guard(&self) -> Result<(Guard, GitHub), Fault> {
+        let (builder, github) = self.builder().await?;
         Ok((builder.build()?, github))
     }
 
     /// The guard to be put together, and the GitHub that it asks.
-    pub(crate) fn builder(&self) -> Result<(GuardBuilder, GitHub), Fault> {
+    pub(crate) async fn builder(&self) -> Result<(GuardBuilder, GitHub), Fault> {
         let policy = self.read_policy()?;
         let repositories = self.repositories()?;
         let github = self.place.github(&self.credentials)?;
         let guard = Guard::builder()
             .policy(policy)
             .github(github.clone(), repositories)
-            .store(self.place.store()?);
+            .store(self.place.store().await?);
         let guard = if self.shadow { guard.shadow() } else { guard };
         Ok((guard, github))
     }

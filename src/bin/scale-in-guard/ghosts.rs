@@ -87,7 +87,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
         tell(fault);
     }
     let github = place.github(&arguments.credentials)?;
-    let ghosts = Ghosts::new(github.clone(), place.store()?, &policy);
+    let ghosts = Ghosts::new(github.clone(), place.store().await?, &policy);
     let ghosts = ghosts.keep(instances.into_iter().map(|runner| runner.name));
     // A line that cannot be read names somebody, too; and a list of nobody is more likely one that failed.
     let is_empty = arguments.runners.is_some() && kept == 0;

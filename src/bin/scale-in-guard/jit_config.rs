@@ -96,7 +96,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     let place = &arguments.place;
     let registrar = RegistrationTokens::new(place.github(&arguments.credentials)?)
         .patience(Duration::from_secs(30))
-        .noted_in(place.store()?);
+        .noted_in(place.store().await?);
     match registrar.jit_config(&request).await {
         Ok(jit) => arguments.tell_of(&jit),
         Err(error) => {

@@ -58,7 +58,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     let place = &arguments.place;
     let tokens = RegistrationTokens::new(place.github(&arguments.credentials)?)
         .patience(arguments.patience)
-        .noted_in(place.store()?);
+        .noted_in(place.store().await?);
     let token = match tokens.registration_token(&place.scope).await {
         Ok(token) => token,
         Err(error) => {

@@ -64,7 +64,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
         note: arguments.note.as_str().into(),
     };
     let (scope, runner) = (&place.scope, &arguments.runner);
-    let released = release(place.store()?, &place.host()?, scope, runner, said).await?;
+    let released = release(place.store().await?, &place.host()?, scope, runner, said).await?;
     if !released.was_known {
         tell(format_args!(
             "nothing was known of {runner} in {scope} until now: see that the name, the scope and the store are right, and --api-url"

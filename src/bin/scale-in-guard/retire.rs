@@ -10,6 +10,7 @@ use scale_in_guard::{
     Decision, Go,
     guard::{Retirement, Setback},
     permit::Refused,
+    stores::REDIS_PASSWORD,
 };
 use serde_json::{Value, json};
 use std::{
@@ -37,7 +38,7 @@ Exit status:
 
 COMMAND is given SCALE_IN_GUARD_RUNNER, SCALE_IN_GUARD_SCOPE, SCALE_IN_GUARD_BASIS, SCALE_IN_GUARD_DEADLINE
 (RFC 3339: call terminate before it) and SCALE_IN_GUARD_FENCED (true where a live beacon could take it back);
-GITHUB_TOKEN, and what names a GitHub App and its key, are taken away from it.
+GITHUB_TOKEN, what names a GitHub App and its key, and SCALE_IN_GUARD_REDIS_PASSWORD are taken away from it.
 A runner goes by itself: max_permits_per_sweep, and the hold while most beacons are silent, are a sweep's.
 
 Examples:
@@ -66,7 +67,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     let deployment = &arguments.deployment;
     let scope = &deployment.place.scope;
-    let (builder, github) = deployment.builder()?;
+    let (builder, github) = deployment.builder().await?;
     let builder = match arguments.deregister {
         true => builder.deregister(github.clone()),
         false => builder,
@@ -148,6 +149,7 @@ impl Arguments {
             command.env_remove(variable);
         }
         command
+            .env_remove(REDIS_PASSWORD)
             .args(words)
             .env("SCALE_IN_GUARD_RUNNER", go.runner().name.as_str())
             .env("SCALE_IN_GUARD_SCOPE", go.runner().scope.to_string())

@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     let place = &arguments.place;
     let host = place.host()?;
-    let summary = ShadowSummary::read(place.store()?, &host, &place.scope).await?;
+    let summary = ShadowSummary::read(place.store().await?, &host, &place.scope).await?;
     let mut out = anstream::stdout().lock();
     if arguments.json {
         writeln!(out, "{}", serde_json::to_string(&summary)?)?;

@@ -68,7 +68,7 @@ pub(crate) async fn decide_each(
     wanted: Wanted,
 ) -> Result<ExitCode, Fault> {
     let scope = &deployment.place.scope;
-    let (guard, github) = deployment.guard()?;
+    let (guard, github) = deployment.guard().await?;
     let read = runners::read(runners, scope)?;
     for fault in &read.faults {
         tell(fault);
