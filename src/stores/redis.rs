@@ -35,7 +35,7 @@ use uuid::Uuid;
 const AT_ONCE: usize = 256;
 
 /// How long a read or a listing may take in all, which is many questions where there are many records.
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// After how long a runner's record may go that nobody writes, in milliseconds: 30 days. It is of a runner long gone. A
 /// record that goes too early (a clock that leapt) is no danger: its windows begin anew.
@@ -49,7 +49,7 @@ const DONE: i64 = 1;
 /// it costs.
 ///
 /// It connects when it is first used, and anew after each loss; one that is away makes an operation fail, not wait:
-/// each question and each write has 2 s, and a read of many records 10 s. A write whose answer was lost is not
+/// each question and each write has 2 s, and a read of many records 30 s. A write whose answer was lost is not
 /// repeated: it is an error, and nobody knows. A read is repeated once where the connection broke.
 ///
 /// Records of runners go 30 days after they were last written; a scope's records never do. A server that forgets

@@ -2,7 +2,7 @@
 
 use crate::server::{key, server_or_skip};
 use scale_in_guard::store::{Kind, Store};
-use std::time::Instant;
+use tokio::time::Instant;
 
 const RUNNERS: usize = 30_000;
 
@@ -55,6 +55,7 @@ async fn the_cost_of_thirty_thousand_runners() {
         assert!(read.iter().all(Option::is_some));
         println!("a read of {} records: {:?}", read.len(), began.elapsed());
     }
+    println!("{}", server.cli(&["INFO", "commandstats"]));
     for _ in 0..5 {
         let began = Instant::now();
         let scope = crate::server::SCOPE.parse().unwrap();

@@ -10,9 +10,10 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 pub(crate) const SCOPE: &str = "repo:acme/atlas";
 
