@@ -140,3 +140,24 @@ async fn delete_refuses_a_busy_runner_unless_the_flag_lies() {
         .await;
     assert_eq!(row["status"], "in_progress");
 }
+
+#[tokio::test]
+async fn a_job_is_dispatched_only_to_a_runner_that_is_registered_online_and_idle() {
+    let world = World::new().await;
+    let (github, acme) = (&world.github, &world.acme);
+    let dispatch = || github.dispatch(acme, "r-1", ATLAS);
+    assert_eq!(dispatch(), None, "nobody knows it");
+    assert!(!github.is_registered(acme, "r-1"));
+    github.register(acme, "r-1");
+    github.set_status(acme, "r-1", "offline");
+    assert_eq!(dispatch(), None, "offline");
+    github.connect(acme, "r-1");
+    assert!(github.is_registered(acme, "r-1"));
+    let job = dispatch().unwrap();
+    assert!(github.is_occupied(acme, "r-1"));
+    assert_eq!(dispatch(), None, "it has a job");
+    github.finish_job(job);
+    github.deregister(acme, "r-1");
+    assert_eq!(dispatch(), None, "deregistered");
+    assert!(!github.is_occupied(acme, "r-1"));
+}

@@ -495,6 +495,24 @@ impl FakeGitHub {
         })
     }
 
+    /// Starts a job as [`start_job`](Self::start_job), but as GitHub dispatches one: only to a runner that is
+    /// registered, online and without a job. `None` for every other.
+    pub fn dispatch(&self, scope: &Scope, runner: &str, repository: &str) -> Option<JobId> {
+        self.change(|world, now| {
+            let truth = &mut world.truth;
+            let known = truth.registered(scope, runner)?;
+            let (is_online, labels) =
+                (known.runner.status == "online", known.runner.labels.clone());
+            if !is_online || truth.is_occupied(scope, runner) {
+                return None;
+            }
+            let run = truth.new_run(repository, now);
+            let job = truth.new_job(run, labels, now);
+            truth.assign(job, scope, runner, now);
+            Some(job)
+        })
+    }
+
     /// Queues a job of a new run of this repository, `owner/name`, that asks for these labels.
     pub fn queue_job(&self, repository: &str, labels: &[&str]) -> JobId {
         let labels = labels.iter().map(|&label| label.into()).collect();
@@ -542,6 +560,12 @@ impl FakeGitHub {
     /// Ends a job with this conclusion, such as "failure" or "cancelled".
     pub fn finish_job_as(&self, job: JobId, conclusion: &str) {
         self.change(|world, now| world.truth.finish(job, conclusion, now));
+    }
+
+    /// Whether a runner is registered.
+    #[must_use]
+    pub fn is_registered(&self, scope: &Scope, name: &str) -> bool {
+        self.change(|world, _| world.truth.registered(scope, name).is_some())
     }
 
     /// Whether a runner really has a job, registered or not.
