@@ -52,6 +52,24 @@ impl Host {
     /// A new runner is installed, and listens: nothing is left of the one before.
     pub(crate) fn boot(&mut self, name: &str, id: u64) {
         self.shut_down();
+        self.install(name, id);
+        let listener = Command::new(self.root.join("bin/Runner.Listener"))
+            .arg0("sleep")
+            .arg("3600")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.listener = Some(listener.expect("it starts"));
+    }
+
+    /// The host is gone; its beacon has nobody to report any more.
+    pub(crate) fn vanish(&mut self, place: usize) {
+        self.shut_down();
+        self.install(&format!("nobody-{place}"), 0);
+    }
+
+    fn install(&mut self, name: &str, id: u64) {
         let diag = self.root.join("_diag");
         if diag.exists() {
             fs::remove_dir_all(&diag).expect("the old log");
@@ -64,27 +82,13 @@ impl Host {
             ("BrokerMessageListener", "Session created.".to_owned()),
             ("Terminal", terminal("Listening for Jobs")),
         ]);
-        let listener = Command::new(self.root.join("bin/Runner.Listener"))
-            .arg0("sleep")
-            .arg("3600")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        self.listener = Some(listener.expect("it starts"));
-        // Last: whoever reads it finds the new log.
+        // Last, and at once: whoever reads it finds the new log.
         let settings = format!(
             "{{\"agentId\": {id}, \"agentName\": \"{name}\", \"gitHubUrl\": \"https://github.com/acme\"}}"
         );
         let new = self.root.join(".runner.new");
         fs::write(&new, settings).expect("the settings");
         fs::rename(new, self.root.join(".runner")).expect("the settings");
-    }
-
-    /// The host is gone; its beacon has nobody to report any more.
-    pub(crate) fn vanish(&mut self, slot: usize) {
-        self.boot(&format!("nobody-{slot}"), 0);
-        self.shut_down();
     }
 
     fn shut_down(&mut self) {

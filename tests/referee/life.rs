@@ -11,7 +11,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// From the dispatch of a job to the runner's first line about it, in milliseconds.
 const BLIND: Range<u64> = 300..800;
@@ -92,7 +92,7 @@ impl Place {
                 sleep(RENEWAL).await;
                 self.host.lease_renewed(&job);
             }
-            tokio::time::sleep_until(end).await;
+            sleep_until(end).await;
             referee.job_ends(name);
             let lag = self.millis(20..300);
             sleep(lag).await;

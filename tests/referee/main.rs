@@ -64,8 +64,10 @@ struct Size {
     beacons: usize,
     /// For how long jobs come.
     busy_for: Duration,
-    /// For how long the store is away in the middle of that, and a beacon dead.
+    /// For how long the store is away in the middle of that.
     away_for: Duration,
+    /// For how long a beacon is dead, after that.
+    dead_for: Duration,
     /// From one ask of a guard to its next.
     pause: Duration,
     /// Within what every vacant runner must be reclaimed, once no job comes any more.
@@ -80,7 +82,8 @@ const SMALL: Size = Size {
     guards: 4,
     beacons: 2,
     busy_for: Duration::from_secs(20),
-    away_for: Duration::from_secs(5),
+    away_for: Duration::from_secs(3),
+    dead_for: Duration::from_secs(10),
     pause: Duration::from_millis(40),
     reclaimed_within: Duration::from_secs(90),
     and_departed: false,
@@ -92,6 +95,7 @@ const WHOLE: Size = Size {
     beacons: 4,
     busy_for: Duration::from_secs(60),
     away_for: Duration::from_secs(6),
+    dead_for: Duration::from_secs(12),
     pause: Duration::from_millis(40),
     reclaimed_within: Duration::from_secs(180),
     and_departed: true,
@@ -189,14 +193,14 @@ async fn play(size: &Size, mut store: impl Server + 'static, seed: u64) -> Count
         .map(|(number, way)| setting.guard(number, way, &referee, size.pause, &is_over, rng.fork()))
         .collect();
 
-    let a_part = (size.busy_for - 2 * size.away_for) / 3;
+    let a_part = (size.busy_for - size.away_for - size.dead_for) / 3;
     sleep(a_part).await;
     store.stop();
     sleep(size.away_for).await;
     store.start();
     sleep(a_part).await;
     drop(beacons.remove(0)); // without a word
-    sleep(size.away_for).await;
+    sleep(size.dead_for).await;
     beacons.push(setting.beacon(0, roots_of_each[0]));
     sleep(a_part).await;
     jobs_are_over.store(true, Ordering::SeqCst);
