@@ -444,16 +444,23 @@ impl Fence {
         }
     }
 
-    /// Ends this drain or termination, whatever became of it. Where it is over already, nothing changes.
+    /// Ends this drain or termination, whatever became of it. Where it is over already, nothing changes. One that
+    /// succeeded stands until it lapses: whoever asks meanwhile about a runner that is gone, because the list that it
+    /// goes by is a moment old, must not get a second go.
     #[must_use]
     pub fn end(&self, mark: &Mark, how: Ended) -> Self {
         match &self.state {
             State::Draining(drain) | State::Terminating { drain, .. }
                 if drain.mark(self.epoch) == *mark =>
             {
+                let stands = how == Ended::Terminated;
                 Self {
                     last: Some(how),
-                    ..self.to(State::Free)
+                    ..if stands {
+                        self.clone()
+                    } else {
+                        self.to(State::Free)
+                    }
                 }
             }
             _ => self.clone(),

@@ -183,3 +183,23 @@ async fn a_second_look_that_finds_a_job_gives_the_runner_back() {
     let outstanding = |code| code == HoldCode::PermitOutstanding;
     assert!(!hold.reasons().any(|reason| outstanding(reason.code())));
 }
+
+#[tokio::test]
+async fn whoever_asks_about_a_runner_that_was_just_terminated_gets_no_second_go() {
+    let world = World::new();
+    let guard = world.guard();
+    world.drain(&guard).await;
+    world.later(seconds(90));
+    let done = guard.retire(&runner(), fine).await;
+    assert!(matches!(done, Retirement::Terminated(_)), "{done:?}");
+    // Its list is a moment old, and GitHub shows the runner still: registered, online and idle.
+    let late = world.guard();
+    for age in [0, 70] {
+        let met = late.can_terminate(&runner()).await;
+        assert_eq!(codes(&met), [HoldCode::PermitOutstanding], "{age}");
+        world.later(seconds(70));
+    }
+    // A runner that outlives it is not held for ever.
+    let lapsed = late.can_terminate(&runner()).await;
+    assert_eq!(codes(&lapsed), [HoldCode::GraceWindow]);
+}
