@@ -10,8 +10,8 @@ use crate::{
     receiver_record::Refused,
     records::{EVERY_GITHUB, Records},
     runner::{NameError, RunnerName, Scope},
-    store::{Store, StoreError},
-    time::Instant,
+    store::{Kind, Store, StoreError},
+    time::{Instant, age},
 };
 use chrono::TimeDelta;
 use serde::Serialize;
@@ -278,12 +278,22 @@ impl Receiver {
         *self.counts.tally()
     }
 
+    /// How long ago the last delivery came that was kept; `None` before the first.
+    #[must_use]
+    pub fn last_event_age(&self) -> Option<TimeDelta> {
+        let at = self.tally().last_stored_at?;
+        Some(age(self.clock.now(), at))
+    }
+
     /// Whether the store answers, within two seconds.
     ///
     /// # Errors
     /// [`StoreError`] when it does not.
     pub async fn reach_store(&self) -> Result<(), StoreError> {
-        let read = self.records.read_unparsed(&[]);
+        // A record that is never written: a store need not look for none at all.
+        let nobody = Scope::Organization("-".into());
+        let key = [self.records.of_scope(&nobody, Kind::Receiver)];
+        let read = self.records.read_unparsed(&key);
         let late = |late| StoreError::Unusable {
             store: self.records.describe(),
             doing: "looking whether it answers",

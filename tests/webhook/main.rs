@@ -8,6 +8,8 @@
     reason = "a test that cannot go on should say where"
 )]
 
+#[cfg(feature = "cli")]
+mod command;
 mod delivery;
 mod guard;
 mod ledger;

@@ -1,8 +1,8 @@
 //! `scale-in-guard beacon`: reports what the runners of this host do.
 
 use crate::{
-    Fault, beacon_secret::Secrets, deployment::read_policy, metrics::Metrics, store::GivenStore,
-    terminal::tell,
+    Fault, beacon_secret::Secrets, deployment::read_policy, metrics::Metrics, stop::stop,
+    store::GivenStore, terminal::tell,
 };
 use clap::Args;
 use scale_in_guard::{
@@ -92,7 +92,11 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     let interval = interval(arguments.interval, &policy)?;
     arguments.metrics.serve()?;
     let mut beacon = Beacon::new(arguments.store()?, policy, interval);
-    let stop = stop()?;
+    let told = stop()?;
+    let stop = async {
+        told.await;
+        tell("scale-in-guard: going; a last word is reported");
+    };
     tokio::pin!(stop);
     let until = Instant::now() + arguments.wait;
     for root in &arguments.runner_root {
@@ -186,30 +190,4 @@ async fn add(
             Ok(()) => return Ok(()),
         }
     }
-}
-
-/// Ends when somebody tells this process to end.
-#[cfg(unix)]
-fn stop() -> Result<impl Future<Output = ()>, Fault> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut term, mut int) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    Ok(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        tell("scale-in-guard: going; a last word is reported");
-    })
-}
-
-/// Ends when somebody tells this process to end.
-#[cfg(not(unix))]
-fn stop() -> Result<impl Future<Output = ()>, Fault> {
-    Ok(async move {
-        tokio::signal::ctrl_c().await.ok();
-        tell("scale-in-guard: going; a last word is reported");
-    })
 }

@@ -68,6 +68,10 @@ pub(crate) struct Deployment {
     #[arg(long, requires = "repos")]
     repos_are_all: bool,
 
+    /// scale-in-guard webhook keeps what GitHub's webhooks tell in the same store: read it. Jobs found there hold
+    #[arg(long)]
+    webhooks: bool,
+
     /// The policy, as TOML; see docs/design.md for its keys
     #[arg(long, value_name = "FILE.toml")]
     policy: Option<PathBuf>,
@@ -144,12 +148,17 @@ impl Place {
 
     /// Where it is remembered.
     pub(crate) async fn store(&self) -> Result<Arc<dyn Store>, Fault> {
-        let url = match &self.store {
-            Some(given) => given.url()?.clone(),
-            None => StoreUrl::Sqlite(default_file()?),
-        };
-        Ok(store::open(&url, "every grace window begins now").await?)
+        open_store(self.store.as_ref()).await
     }
+}
+
+/// Opens the store that was named, or the default one.
+pub(crate) async fn open_store(given: Option<&GivenStore>) -> Result<Arc<dyn Store>, Fault> {
+    let url = match given {
+        Some(given) => given.url()?.clone(),
+        None => StoreUrl::Sqlite(default_file()?),
+    };
+    Ok(store::open(&url, "every grace window begins now").await?)
 }
 
 /// The SQLite file in the user's state folder.
@@ -177,6 +186,10 @@ impl Deployment {
             .policy(policy)
             .github(github.clone(), repositories)
             .store(self.place.store().await?);
+        let guard = match self.webhooks {
+            true => guard.webhooks(),
+            false => guard,
+        };
         let guard = if self.shadow { guard.shadow() } else { guard };
         Ok((guard, github))
     }

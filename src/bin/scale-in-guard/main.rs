@@ -19,10 +19,12 @@ mod replay;
 mod retire;
 mod runners;
 mod shadow;
+mod stop;
 mod store;
 mod sweep;
 mod terminal;
 mod timeline;
+mod webhook;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::{io, process::ExitCode};
@@ -55,6 +57,7 @@ enum Command {
     Ghosts(ghosts::Arguments),
     Beacon(beacon::Arguments),
     BeaconSecret(beacon_secret::Arguments),
+    Webhook(webhook::Arguments),
     Replay(replay::Arguments),
     Hook(hook::Arguments),
     /// Print a completion script for a shell
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Command::Ghosts(arguments) => wait_for(ghosts::run(&arguments)),
         Command::Beacon(arguments) => wait_for(beacon::run(&arguments)),
         Command::BeaconSecret(arguments) => beacon_secret::run(&arguments),
+        Command::Webhook(arguments) => wait_for(webhook::run(&arguments)),
         Command::Shadow(arguments) => wait_for(shadow::run(&arguments)),
         Command::Replay(arguments) => Ok(replay::run(&arguments)),
         Command::Hook(arguments) => Ok(hook::run(&arguments)),

@@ -30,12 +30,17 @@ impl GivenStore {
 
     /// The store that others read. It may not be there yet.
     pub(crate) fn to_report_to(&self) -> Result<LateStore, Fault> {
+        Ok(LateStore::new(self.is_for_others()?.clone()))
+    }
+
+    /// The URL, where others can read what is written there.
+    pub(crate) fn is_for_others(&self) -> Result<&StoreUrl, Fault> {
         match self.url()? {
             StoreUrl::Memory => Err(
                 "--store memory: nobody else could read it; write sqlite:PATH, redis://HOST or dynamodb://TABLE"
                     .into(),
             ),
-            url => Ok(LateStore::new(url.clone())),
+            url => Ok(url),
         }
     }
 }
