@@ -5,13 +5,11 @@
 //! Three deliveries a job: queued, in progress, completed; 500 runners, 20 repositories.
 
 use scale_in_guard::webhook::sign;
-use std::{
-    collections::BTreeMap,
-    env,
-    error::Error,
-    time::{Duration, Instant},
+use std::{collections::BTreeMap, env, error::Error, time::Duration};
+use tokio::{
+    task::JoinSet,
+    time::{self, Instant},
 };
-use tokio::{task::JoinSet, time};
 
 fn body(number: u64) -> String {
     let (job, step) = (number / 3, number % 3);

@@ -25,3 +25,5 @@ mod replay;
 mod retire;
 #[cfg(feature = "testing")]
 mod sweep;
+#[cfg(feature = "testing")]
+mod webhooks;

@@ -209,11 +209,9 @@ impl Store for FakeStore {
         self.swaps.fetch_add(1, Ordering::SeqCst);
         {
             let mut mood = self.mood.lock().unwrap();
-            if let Mood::Contended(left) = *mood {
-                if left > 0 {
-                    *mood = Mood::Contended(left - 1);
-                    return Ok(Swap::Conflict);
-                }
+            if let Mood::Contended(left @ 1..) = *mood {
+                *mood = Mood::Contended(left - 1);
+                return Ok(Swap::Conflict);
             }
         }
         self.inner.swap(key, expected, value).await
