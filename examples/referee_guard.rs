@@ -14,15 +14,13 @@ use scale_in_guard::{
     github::{GitHub, Limits},
     guard::Retirement,
     sources::Repositories,
-    store::Store,
-    stores::SqliteStore,
+    stores::StoreUrl,
 };
 use std::{
     env,
     error::Error,
     fs,
     io::{self, Write},
-    sync::Arc,
 };
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -50,7 +48,7 @@ async fn main() -> Outcome<()> {
     let guard = Guard::builder()
         .policy(policy)
         .github(github.clone(), Repositories::of_each_runner())
-        .store(open(store)?);
+        .store(store.parse::<StoreUrl>()?.open().await?);
     let (way, guard) = match &**way {
         "retire" => (Way::Retire, guard.deregister(github).build()?),
         "redeem" => (Way::Redeem, guard.build()?),
@@ -65,13 +63,6 @@ async fn main() -> Outcome<()> {
         tell(&format!("said {name} {said}"))?;
     }
     Ok(())
-}
-
-fn open(url: &str) -> Outcome<Arc<dyn Store>> {
-    match url.split_once(':') {
-        Some(("sqlite", path)) => Ok(Arc::new(SqliteStore::open(path)?)),
-        _ => Err(format!("{url}: no store that is known here").into()),
-    }
 }
 
 async fn retire(guard: &Guard, runner: &Runner) -> String {

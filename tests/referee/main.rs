@@ -14,6 +14,7 @@
 mod host;
 mod life;
 mod processes;
+mod redis_server;
 mod store;
 mod truth;
 
@@ -22,6 +23,7 @@ use fastrand::Rng;
 use host::Host;
 use life::Place;
 use processes::Setting;
+use redis_server::RedisServer;
 use scale_in_guard::{Policy, Scope, clock::SystemClock, testing::FakeGitHub};
 use std::{
     env, fs,
@@ -112,9 +114,27 @@ fn five_hundred_runners_over_a_sqlite_file() {
     over_sqlite(&WHOLE);
 }
 
+#[test]
+fn a_small_fleet_over_redis() {
+    over_redis(&SMALL);
+}
+
+#[test]
+#[ignore = "some minutes: .ci/run runs it"]
+fn five_hundred_runners_over_redis() {
+    over_redis(&WHOLE);
+}
+
 fn over_sqlite(size: &Size) {
     let folder = tempfile::tempdir().expect("a folder");
     referee(size, SqliteFile::in_folder(folder.path()));
+}
+
+fn over_redis(size: &Size) {
+    let folder = tempfile::tempdir().expect("a folder");
+    if let Some(server) = RedisServer::in_folder(folder.path()) {
+        referee(size, server);
+    }
 }
 
 /// Plays it, prints what was counted, and asserts what must be true.
@@ -125,20 +145,31 @@ fn referee(size: &Size, store: impl Server + 'static) {
     let counts = runtime.block_on(play(size, store, seed));
     println!("{counts}");
     let window = window(&toml::from_str(POLICY).expect("a policy"));
-    let forbidden = counts.forbidden(window);
-    let names: Vec<_> = forbidden.iter().map(|kill| &kill.runner).collect();
-    assert!(forbidden.is_empty(), "{names:?}: {forbidden:#?}");
-    let seconds = counts.second_goes;
-    assert!(seconds.is_empty(), "{seconds:?}");
-    let unseen: Vec<_> = counts
-        .deleted_under
-        .iter()
-        .filter(|&&age| age >= window)
+    let deleted = counts.deleted_under.iter();
+    let unseen: Vec<_> = deleted.filter(|&&age| age >= window).collect();
+    let departing = match size.and_departed {
+        true => &counts.departing[..],
+        false => &[],
+    };
+    let names = counts.forbidden(window);
+    let names: Vec<_> = names.iter().map(|kill| (&kill.runner, kill)).collect();
+    let faults = [
+        (names.len(), format!("jobs were killed: {names:#?}")),
+        (
+            counts.second_goes.len(),
+            format!("second goes: {:?}", counts.second_goes),
+        ),
+        (unseen.len(), format!("DELETE under jobs of {unseen:?}")),
+        (
+            counts.stranded.len() + departing.len(),
+            format!("stranded: {:#?} {departing:#?}", counts.stranded),
+        ),
+    ];
+    let faults: Vec<_> = faults
+        .into_iter()
+        .filter_map(|(count, what)| (count > 0).then_some(what))
         .collect();
-    assert!(unseen.is_empty(), "deleted under jobs of {unseen:?}");
-    assert!(counts.stranded.is_empty(), "{:#?}", counts.stranded);
-    let departing = counts.departing;
-    assert!(departing.is_empty() || !size.and_departed, "{departing:#?}");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert!(counts.jobs > size.runners && counts.retired > 0 && counts.redeemed > 0);
 }
 
