@@ -10,6 +10,13 @@
 //! `REFEREE_SEED=7` for another seed than the usual one; as far as real processes are reproducible, it is.
 
 #![cfg(all(feature = "cli", feature = "testing", target_os = "linux"))]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should say where"
+)]
 
 mod host;
 mod life;
