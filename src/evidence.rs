@@ -12,6 +12,8 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 
+pub use crate::pin::{Pin, Target};
+
 /// Something that can be asked about a runner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -246,16 +248,6 @@ pub struct Own {
     #[serde(default)]
     pub note: Arc<str>,
     /// Until when it stands by its objection, where it knows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Instant>,
-}
-
-/// An operator's order that the runner must stay.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pin {
-    /// Why, in the operator's words.
-    pub note: Arc<str>,
-    /// When the pin ends by itself. `None`: when the operator takes it away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Instant>,
 }

@@ -191,7 +191,7 @@ impl fmt::Display for Said<'_> {
                     Span(age(*now, fence.written_at))
                 )
             }
-            Signal::Pinned(pin) => write!(f, "pinned: {}", pin.note),
+            Signal::Pinned(pin) => pin.fmt(f),
             Signal::Failed(failure) => write!(f, "not heard: {}", failure.what),
         }
     }

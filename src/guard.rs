@@ -5,17 +5,27 @@ mod conclude;
 mod coverage;
 mod fencing;
 mod gather;
+mod history;
 mod host;
+mod outcome;
+mod pins;
 mod release;
 mod retire;
+mod scopes;
 mod select;
+mod status;
 mod sweep;
 mod told;
 
 pub use builder::{BuildError, GuardBuilder};
 pub use coverage::{Coverage, Permits, Window};
+pub use history::{AsScenario, Decided, Episode, History, Said, histories, history};
+pub use outcome::{Disagreement, Outcome};
+pub use pins::{PinError, pin, pins, unpin};
 pub use release::{Release, Released, release};
 pub use retire::{Retirement, Setback};
+pub use scopes::{KnownScope, scopes};
+pub use status::{FleetStatus, RunnerStatus, status};
 pub use sweep::Sweep;
 
 use self::{fencing::new_nonce, sweep::Whom};
@@ -37,7 +47,10 @@ use crate::{
 };
 use chrono::TimeDelta;
 use serde::{Serialize, de::DeserializeOwned};
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+};
 use tracing::Instrument;
 
 /// Whether the guard hands out permits.
@@ -94,6 +107,9 @@ struct Inner {
     mode: Mode,
     /// Whether a receiver of webhooks keeps a ledger in the same store.
     has_webhooks: bool,
+    keeps_history: bool,
+    /// The scopes that are known to be in the index.
+    indexed: Mutex<HashSet<Scope>>,
 }
 
 /// How much of a deadline is left for writing down what was decided.
@@ -211,6 +227,7 @@ impl Guard {
         })
         .await?;
         self.note_departure(runner).await;
+        self.is_unpinned(&permit).await?;
         self.is_good(&permit)
     }
 
@@ -243,9 +260,11 @@ impl Guard {
         let runner = permit.runner();
         self.step(runner, terminate).await?;
         self.note_departure(runner).await;
-        if let Err(late) = self.is_good(permit) {
+        // With the fence in hand: who pins a runner from now on finds that it is going.
+        let unpinned = self.is_unpinned(permit).await;
+        if let Err(refused) = unpinned.and_then(|()| self.is_good(permit)) {
             self.end(runner, mark, Ended::GivenUp).await;
-            return Err(late);
+            return Err(refused);
         }
         Ok(())
     }
@@ -351,7 +370,8 @@ impl Guard {
         );
         let ask = ask.with_told(recalled.told_open(runner));
         let evidence = self.gather(&ask, |_| true).await;
-        self.conclude(runner, evidence, recalled, second_look_of, deadline)
+        let depth = Depth::Permit;
+        self.conclude(runner, evidence, recalled, second_look_of, depth, deadline)
             .await
     }
 

@@ -4,6 +4,7 @@ use crate::{
     decision::Basis,
     evidence::Witness,
     lease::HostJob,
+    pin::Pin,
     policy::Corroboration,
     seen::Unheard,
     time::{At, Instant, Span, age},
@@ -164,7 +165,8 @@ pub(crate) enum Cause {
     Offline(Option<Instant>, TimeDelta),
     Objection(Arc<str>),
     ObjectionUnreadable(Missing),
-    Pinned(Arc<str>, Option<Instant>),
+    /// And whether it holds for want of the runner's labels.
+    Pinned(Box<Pin>, bool),
     SnapshotUntrusted(Doubt),
     ClockSkew(i64),
     PermitBudgetSpent,
@@ -357,8 +359,8 @@ impl fmt::Display for HoldReason {
             Cause::Offline(None, limit) => write!(f, "the runner is offline, given up after {}", Span(*limit)),
             Cause::Objection(note) => write!(f, "a witness of your own objects: {note}"),
             Cause::ObjectionUnreadable(missing) => write!(f, "a witness of your own could not be heard: {missing}"),
-            Cause::Pinned(note, None) => write!(f, "pinned by an operator: {note}"),
-            Cause::Pinned(note, Some(until)) => write!(f, "pinned by an operator until {}: {note}", At(*until)),
+            Cause::Pinned(pin, true) => write!(f, "{pin} (its labels are not known, so this pin may be its own)"),
+            Cause::Pinned(pin, false) => pin.fmt(f),
             Cause::SnapshotUntrusted(Doubt::Foreign) => f.write_str(
                 "the listing of this scope shows no runner of ours, and none ever did; ask once about one that is registered here, or get the tokens for new ones from scale-in-guard registration-token on this store",
             ),

@@ -32,6 +32,7 @@ pub mod ledger;
 mod ledger_records;
 pub mod memory;
 pub mod permit;
+mod pin;
 pub mod policy;
 #[cfg(feature = "guard")]
 mod receiver_record;

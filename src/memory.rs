@@ -590,7 +590,7 @@ impl Memory {
 
     /// Whether an earlier look left this job open: queued and perhaps on its way here, or opened by a
     /// webhook.
-    #[cfg(feature = "github")]
+    #[cfg(feature = "guard")]
     pub(crate) fn awaits(&self, job: u64) -> bool {
         self.pending.iter().any(|&(id, _)| id == job)
             || self.open.is_some_and(|open| open.id == job)

@@ -2,6 +2,7 @@
 
 use crate::{
     decision::{Assessment, Basis},
+    evidence::Pin,
     fence::FenceRefused,
     policy::Policy,
     runner::Runner,
@@ -277,6 +278,18 @@ pub enum Refused {
         /// What went wrong.
         what: Arc<str>,
     },
+    /// An operator pinned the runner since the permit's look.
+    #[error("the permit was not redeemed: {pin}")]
+    Pinned {
+        /// The pin.
+        pin: Box<Pin>,
+    },
+    /// Whether an operator pinned the runner could not be read.
+    #[error("the permit was not redeemed, for the pins could not be read: {what}; ask again")]
+    PinsUnread {
+        /// What went wrong.
+        what: Arc<str>,
+    },
     /// The clock was set back since it was issued.
     #[error("the permit was issued at {}, and the clock says {} now: it was set back; ask again", At(*.issued_at), At(*.now))]
     ClockSetBack {
@@ -296,6 +309,8 @@ impl Refused {
             Self::RunOut => "run_out",
             Self::ClockSetBack { .. } => "clock_set_back",
             Self::Unwritten { .. } => "unwritten",
+            Self::Pinned { .. } => "pinned",
+            Self::PinsUnread { .. } => "pins_unread",
             Self::Fence(refused) => match refused {
                 FenceRefused::Taken => "taken",
                 FenceRefused::Outstanding { .. } => "outstanding",

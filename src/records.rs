@@ -19,6 +19,10 @@ pub(crate) const ATTEMPTS: usize = 8;
 /// Stands for the GitHub in the keys of what a beacon writes.
 pub(crate) const EVERY_GITHUB: &str = "*";
 
+/// Stands for every scope in the keys of what is about the whole store. No scope that a user names has it: a name with
+/// a space is refused where a scope is read.
+const EVERY_SCOPE: &str = "every scope";
+
 /// The records of one GitHub.
 #[derive(Debug, Clone)]
 pub(crate) struct Records {
@@ -74,6 +78,11 @@ impl Records {
         }
     }
 
+    /// The GitHub that they are of.
+    pub(crate) fn api(&self) -> &str {
+        &self.api
+    }
+
     pub(crate) fn of_runner(&self, scope: &Scope, kind: Kind, name: &RunnerName) -> Key {
         Key::of_runner(self.api.clone(), scope.clone(), kind, name.clone())
     }
@@ -86,6 +95,16 @@ impl Records {
 
     pub(crate) fn of_scope(&self, scope: &Scope, kind: Kind) -> Key {
         Key::of_scope(self.api.clone(), scope.clone(), kind)
+    }
+
+    /// The record about a scope that is the same for every GitHub.
+    pub(crate) fn of_any_github(&self, scope: &Scope, kind: Kind) -> Key {
+        Key::of_scope(EVERY_GITHUB.into(), scope.clone(), kind)
+    }
+
+    /// The record about everything in the store.
+    pub(crate) fn of_everything(&self, kind: Kind) -> Key {
+        self.of_any_github(&Scope::Enterprise(EVERY_SCOPE.into()), kind)
     }
 
     /// What the store is and where.
@@ -139,20 +158,28 @@ impl Records {
             .collect())
     }
 
-    /// Reads every record of a kind in a scope, with the names that they are about. `api` is the GitHub in their keys.
-    #[cfg(feature = "github")]
+    /// Reads every record of a kind in a scope, each with the name of its runner.
+    pub(crate) async fn scan_all<T: DeserializeOwned + Serialize + Default>(
+        &self,
+        scope: &Scope,
+        kind: Kind,
+    ) -> Result<Vec<(RunnerName, Kept<T>)>, StoreError> {
+        self.scan_at(&self.api, scope, kind).await
+    }
+
+    /// The same of another GitHub in the keys.
     pub(crate) async fn scan_at<T: DeserializeOwned + Serialize + Default>(
         &self,
         api: &str,
         scope: &Scope,
         kind: Kind,
-    ) -> Result<Vec<(String, Kept<T>)>, StoreError> {
+    ) -> Result<Vec<(RunnerName, Kept<T>)>, StoreError> {
         let records = timed("scan", self.store.scan(api, scope, kind)).await?;
-        let kept = records.into_iter().map(|(key, record)| {
-            let name = key.runner().map(ToString::to_string).unwrap_or_default();
-            (name, self.parse(&key, Some(record)))
+        let named = records.into_iter().filter_map(|(key, record)| {
+            let name = key.runner()?.clone();
+            Some((name, self.parse(&key, Some(record))))
         });
-        Ok(kept.collect())
+        Ok(named.collect())
     }
 
     /// Writes a record over the one that was read. What that one holds of a later version of this crate stays.
@@ -248,7 +275,8 @@ impl Records {
         }
     }
 
-    fn unusable(&self, doing: &'static str, what: impl Into<String>) -> StoreError {
+    /// What came of using the store was none of it.
+    pub(crate) fn unusable(&self, doing: &'static str, what: impl Into<String>) -> StoreError {
         StoreError::Unusable {
             store: self.describe(),
             doing,
@@ -290,5 +318,12 @@ mod tests {
         assert!(text.contains(r#""witnessed_by":["a"]"#), "{text}");
         assert!(text.contains(r#""state":"taken""#), "{text}");
         assert!(text.contains(r#""epoch":4"#), "{text}");
+    }
+
+    #[test]
+    fn no_scope_that_can_be_named_stands_for_every_scope() {
+        let records = Records::new(Arc::new(crate::stores::MemoryStore::new()), "api");
+        let key = records.of_everything(Kind::Pins);
+        assert!(key.scope().to_string().parse::<Scope>().is_err(), "{key}");
     }
 }

@@ -10,7 +10,7 @@ mod scripted;
 
 pub use beats::Beats;
 pub use format::{
-    Entry, ErrorKind, ErrorWord, Event, Scenario, ScriptedError, ScriptedJob, ScriptedJobs,
+    Ask, Entry, ErrorKind, ErrorWord, Event, Scenario, ScriptedError, ScriptedJob, ScriptedJobs,
     ScriptedLease, ScriptedRegistration, ScriptedWebhook, ScriptedWitness, Truth, TruthState, Word,
 };
 
@@ -19,6 +19,7 @@ use crate::{
     engine::Engine,
     memory::Memory,
     policy::PolicyError,
+    shadow,
     time::Instant,
 };
 use scripted::Scripted;
@@ -121,21 +122,31 @@ impl Scenario {
         let mut asks = Vec::new();
         for entry in &self.timeline {
             stage.beat_until(entry.at);
-            let expect = match &entry.event {
-                Event::Ask(expect) => *expect,
+            let ask = match &entry.event {
+                Event::Ask(ask) => ask,
                 event => {
                     stage.take(event, entry.at);
                     continue;
                 }
             };
-            let evidence = stage.evidence(&memory, entry.at);
+            if let Some(kept) = &ask.memory {
+                memory = kept.clone();
+            }
+            let (evidence, is_kept) = match &ask.evidence {
+                Some(kept) => (kept.clone(), true),
+                None => (stage.evidence(&memory, entry.at), false),
+            };
+            let decision = engine.decide(&self.runner, evidence, &mut memory, entry.at);
             asks.push(Asked {
                 at: entry.at,
                 truth: stage.occupancy(),
                 running: stage.running.iter().map(ToString::to_string).collect(),
-                expect,
-                busy_only: stage.busy_only(),
-                decision: engine.decide(&self.runner, evidence, &mut memory, entry.at),
+                expect: ask.expect,
+                busy_only: match is_kept {
+                    true => shadow::busy_only(decision.assessment()),
+                    false => stage.busy_only(),
+                },
+                decision,
             });
         }
         Played { asks }

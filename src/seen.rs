@@ -241,7 +241,7 @@ pub(crate) struct Labels<'e> {
 }
 
 impl<'e> Labels<'e> {
-    fn read(runner: &'e Runner, evidence: &'e [Evidence], recent: Recent) -> Self {
+    pub(crate) fn read(runner: &'e Runner, evidence: &'e [Evidence], recent: Recent) -> Self {
         Self {
             given: &runner.labels,
             evidence,
@@ -249,13 +249,12 @@ impl<'e> Labels<'e> {
         }
     }
 
-    /// Whether a job that asks for `wanted` could be sent here: by any account of the labels, or
-    /// where nobody knows them.
-    pub(crate) fn fit(self, wanted: &[Arc<str>]) -> bool {
+    /// Every account of them.
+    fn known(self) -> impl Iterator<Item = &'e [Arc<str>]> {
         let registered = self
             .evidence
             .iter()
-            .filter_map(|evidence| match &evidence.signal {
+            .filter_map(move |evidence| match &evidence.signal {
                 Signal::Registration(Registration::Registered { labels, .. })
                     if self.recent.holds(evidence) =>
                 {
@@ -263,13 +262,19 @@ impl<'e> Labels<'e> {
                 }
                 _ => None,
             });
-        let mut known = registered
-            .chain([self.given])
-            .filter(|have| !have.is_empty());
-        match known.next() {
-            None => true,
-            Some(first) => fits(first, wanted) || known.any(|have| fits(have, wanted)),
-        }
+        let known = registered.chain([self.given]);
+        known.filter(|have| !have.is_empty())
+    }
+
+    /// Whether nobody knows them.
+    pub(crate) fn are_unknown(self) -> bool {
+        self.known().next().is_none()
+    }
+
+    /// Whether a job that asks for `wanted` could be sent here: by any account of the labels, or
+    /// where nobody knows them.
+    pub(crate) fn fit(self, wanted: &[Arc<str>]) -> bool {
+        self.are_unknown() || self.known().any(|have| fits(have, wanted))
     }
 }
 

@@ -29,7 +29,7 @@ pub const HOLDS: &str = "scale_in_guard_holds_total";
 pub const GOES: &str = "scale_in_guard_goes_total";
 
 /// How many permits were refused to become a go. `reason`: `expired`, `run_out`, `clock_set_back`, `taken`,
-/// `outstanding`, `not_mine`, `not_settled`, `registered` or `unwritten`.
+/// `outstanding`, `not_mine`, `not_settled`, `registered`, `unwritten`, `pinned` or `pins_unread`.
 pub const REFUSALS: &str = "scale_in_guard_go_refusals_total";
 
 /// In how many looks two witnesses disagreed. `occupied` and `vacant`: the witness that said so.

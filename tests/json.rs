@@ -84,6 +84,7 @@ fn every_signal(now: DateTime<Utc>) -> Vec<Evidence> {
     let pin = Pin {
         note: "kept for the audit".into(),
         until: Some(now + TimeDelta::hours(2)),
+        ..Pin::default()
     };
     vec![
         Evidence::registration(Registration::registered(false, Status::Online), now),

@@ -17,11 +17,11 @@ use crate::{
     github::GitHub,
     sources::{JobsSource, RegistrationSource, Repositories},
 };
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use thiserror::Error;
 
 /// A guard to be put together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[must_use = "a builder guards nothing"]
 pub struct GuardBuilder {
     policy: Policy,
@@ -33,8 +33,28 @@ pub struct GuardBuilder {
     registrar: Option<Arc<dyn Registrar>>,
     mode: Mode,
     has_webhooks: bool,
+    keeps_history: bool,
     #[cfg(feature = "github")]
     github: Option<(GitHub, Repositories)>,
+}
+
+impl Default for GuardBuilder {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            rules: Vec::new(),
+            sources: Vec::new(),
+            store: None,
+            clock: None,
+            api: None,
+            registrar: None,
+            mode: Mode::default(),
+            has_webhooks: false,
+            keeps_history: true,
+            #[cfg(feature = "github")]
+            github: None,
+        }
+    }
 }
 
 /// Why a guard could not be put together.
@@ -116,6 +136,13 @@ impl GuardBuilder {
         self
     }
 
+    /// Whether it keeps each runner's last decisions with their evidence, for [`history`](super::history()): one more
+    /// write wherever a decision is another than the last one, and none where it is the same. Default: it does.
+    pub fn history(mut self, keep: bool) -> Self {
+        self.keeps_history = keep;
+        self
+    }
+
     /// Puts the guard together. It asks nobody yet.
     ///
     /// # Errors
@@ -165,6 +192,8 @@ impl GuardBuilder {
                 registrar: self.registrar,
                 mode: self.mode,
                 has_webhooks: self.has_webhooks,
+                keeps_history: self.keeps_history,
+                indexed: Mutex::default(),
             }),
         })
     }

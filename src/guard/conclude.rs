@@ -1,8 +1,10 @@
 //! Deciding and remembering: read, decide, write, and again if somebody else wrote in between.
 
 use super::{
-    Guard,
+    Guard, TO_REMEMBER,
     host::Host,
+    outcome::{Outcome, Remembered},
+    pins::Pinned,
     told::{self, Queues, Told},
 };
 use crate::{
@@ -14,6 +16,7 @@ use crate::{
     memory::Memory,
     records::{ATTEMPTS, Over},
     runner::{Runner, RunnerId},
+    source::Depth,
     store::{Key, Kind, Record, StoreError, Swap},
 };
 use std::sync::Arc;
@@ -23,11 +26,14 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recalled {
     memory: Arc<Memory>,
+    /// The last decision.
+    outcome: Option<Outcome>,
     over: Over,
     /// `None` where it could not be read.
     host: Option<Host>,
     /// What webhooks told, where there are any.
     told: Option<Told>,
+    pins: Arc<Pinned>,
     /// What is the matter with it: a reason to hold.
     trouble: Option<String>,
     /// Whether this look can be kept: not where nobody knows what is there.
@@ -94,7 +100,9 @@ impl Guard {
             let jobs = has_webhooks.then(|| told::key(runner));
             self.keys(runner).into_iter().chain(jobs)
         };
-        let mut keys: Vec<_> = runners.iter().flat_map(keys_of).collect();
+        let mut keys = Pinned::keys(records, runners);
+        let pin_keys = keys.len();
+        keys.extend(runners.iter().flat_map(keys_of));
         if has_webhooks {
             keys.extend(told::queues(runners));
         }
@@ -102,6 +110,8 @@ impl Guard {
         let trouble = match deadline.meet(records.read_unparsed(&keys)).await {
             Ok(Ok(read)) => {
                 let mut read = keys.iter().zip(read);
+                let pins = read.by_ref().take(pin_keys);
+                let pins = Arc::new(Pinned::read(records, pins, asked_at));
                 let hosts: Vec<_> = runners
                     .iter()
                     .map_while(|_| {
@@ -121,7 +131,7 @@ impl Guard {
                     .map(|(runner, (memory, host, jobs))| {
                         let told =
                             jobs.map(|jobs| Told::read(records, jobs, &queues, runner, asked_at));
-                        self.recalled(memory, host, told)
+                        self.recalled(memory, host, told, pins.clone())
                     })
                     .collect();
             }
@@ -136,13 +146,17 @@ impl Guard {
         (key, memory): (&Key, Option<Record>),
         host: Host,
         told: Option<Told>,
+        pins: Arc<Pinned>,
     ) -> Recalled {
         let kept = self.inner.records.parse(key, memory);
+        let Remembered { memory, outcome } = kept.value;
         Recalled {
-            memory: Arc::new(kept.value),
+            memory: Arc::new(memory),
+            outcome,
             over: kept.over,
             host: Some(host),
             told,
+            pins,
             trouble: kept.lost,
             can_be_kept: true,
         }
@@ -158,6 +172,11 @@ impl Guard {
     ) -> (Decision, Memory) {
         let now = self.now();
         let mut evidence = evidence.to_vec();
+        let pins = recalled
+            .pins
+            .about(runner, (now, &evidence), now, self.policy());
+        let pins: Vec<_> = pins.collect();
+        evidence.extend(pins);
         if let Some(host) = &recalled.host {
             let known = number(runner, &evidence, &recalled.memory);
             evidence.extend(host.evidence(known, second_look_of, now, self.policy()));
@@ -173,13 +192,15 @@ impl Guard {
         (decision, memory)
     }
 
-    /// Decides on what was gathered, and keeps the look. A look that cannot be kept gives no permit.
+    /// Decides on what was gathered, and keeps the look. A look that cannot be kept gives no permit. That a survey
+    /// would let a runner go is no outcome yet: it is looked at by itself before it may.
     pub(super) async fn conclude(
         &self,
         runner: &Runner,
         evidence: Vec<Evidence>,
         mut recalled: Recalled,
         second_look_of: Option<&Nonce>,
+        depth: Depth,
         deadline: Deadline,
     ) -> Decision {
         let [key, ..] = self.keys(runner);
@@ -190,16 +211,36 @@ impl Guard {
         let records = &self.inner.records;
         for _ in 0..ATTEMPTS {
             let (decision, memory) = decide(&recalled);
+            let known = recalled.outcome.as_ref();
+            let outcome = match (depth, decision.verdict()) {
+                (Depth::Survey, Verdict::Terminate) => None,
+                _ => Some(Outcome::of(&decision, self.mode()).after(known)),
+            };
             // A permit is always written: so it is known that nobody wrote in between.
             let is_worth_it = decision.verdict() == Verdict::Terminate
                 || recalled.trouble.is_some()
-                || memory.is_news(&recalled.memory, self.policy());
+                || memory.is_news(&recalled.memory, self.policy())
+                || outcome
+                    .as_ref()
+                    .is_some_and(|outcome| outcome.is_news(known, self.policy()));
             if !recalled.can_be_kept || !is_worth_it {
                 return self.timed(decision);
             }
-            let write = records.write(&key, &recalled.over, &memory);
+            let remembered = Remembered {
+                memory,
+                outcome: outcome.or_else(|| recalled.outcome.clone()),
+            };
+            let write = records.write(&key, &recalled.over, &remembered);
             let what = match deadline.meet(write).await {
-                Ok(Ok(Swap::Done(_))) => return self.timed(decision),
+                Ok(Ok(Swap::Done(_))) => {
+                    let before = &recalled.memory;
+                    if let Some(outcome) = &remembered.outcome {
+                        let outcomes = (known, outcome);
+                        self.keep_history(&decision, before, outcomes, deadline)
+                            .await;
+                    }
+                    return self.timed(decision);
+                }
                 Ok(Ok(Swap::Conflict)) => {
                     let trouble = recalled.trouble.take();
                     recalled = self.recall(runner, deadline).await;
@@ -215,6 +256,33 @@ impl Guard {
         }
         recalled.trouble = Some(records.contended().to_string());
         decide(&recalled).0
+    }
+
+    /// Keeps what was decided without another look, such as that the budget of a sweep is spent. Nothing hangs on it:
+    /// where somebody looked meanwhile, or it cannot be written, it is left.
+    pub(super) async fn keep_outcome(
+        &self,
+        decision: &Decision,
+        recalled: &Recalled,
+        deadline: Deadline,
+    ) {
+        let known = recalled.outcome.as_ref();
+        let outcome = Outcome::of(decision, self.mode()).after(known);
+        if !recalled.can_be_kept || !outcome.is_news(known, self.policy()) {
+            return;
+        }
+        let [key, ..] = self.keys(&decision.assessment().runner);
+        let remembered = Remembered {
+            memory: (*recalled.memory).clone(),
+            outcome: Some(outcome.clone()),
+        };
+        let write = self.inner.records.write(&key, &recalled.over, &remembered);
+        let by = Deadline::within(TO_REMEMBER).or_sooner(deadline);
+        if let Ok(Ok(Swap::Done(_))) = by.meet(write).await {
+            let outcomes = (known, &outcome);
+            self.keep_history(decision, &recalled.memory, outcomes, deadline)
+                .await;
+        }
     }
 
     /// A permit expires by the monotonic clock, too: no setting of the wall clock stretches it.

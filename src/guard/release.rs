@@ -1,9 +1,8 @@
 //! The human exit from a hold.
 
-use super::Guard;
+use super::{Guard, outcome::Remembered};
 use crate::{
     fence::Fence,
-    memory::Memory,
     records::Records,
     runner::{RunnerName, Scope},
     store::{Kind, Store, StoreError},
@@ -109,7 +108,7 @@ async fn released(
         .await?;
     let at = release.at;
     records
-        .update(&memory, |memory: &mut Memory| memory.release(at))
+        .update(&memory, |known: &mut Remembered| known.memory.release(at))
         .await?;
     tracing::warn!(%runner, %scope, by = &*release.by, note = &*release.note, "released");
     Ok(Released {

@@ -5,6 +5,7 @@ use super::{
     Guard, Mode,
     fencing::{NoStep, new_nonce},
     host::Host,
+    outcome::Remembered,
 };
 use crate::{
     clock::Deadline,
@@ -15,7 +16,6 @@ use crate::{
         State,
     },
     fleet::Roster,
-    memory::Memory,
     permit::{Go, Permit, Refused},
     policy::Policy,
     registrar::Deregistered,
@@ -312,7 +312,8 @@ impl Guard {
             return deregistering("the number of its registration is not known; give it");
         }
         let epoch = permit.epoch();
-        if let Err(refused) = self.is_good(&permit) {
+        let unpinned = self.is_unpinned(&permit).await;
+        if let Err(refused) = unpinned.and_then(|()| self.is_good(&permit)) {
             return stopped(refused, None);
         }
         let announce = |fence: &Fence, age| fence.drain(epoch, drain.clone(), age);
@@ -377,8 +378,8 @@ impl Guard {
         let now = self.now();
         let Runner { scope, name, .. } = runner;
         let key = self.inner.records.of_runner(scope, Kind::Memory, name);
-        self.write_down(runner, &key, |memory: &mut Memory| {
-            memory.flag_said_busy(now)
+        self.write_down(runner, &key, |known: &mut Remembered| {
+            known.memory.flag_said_busy(now)
         })
         .await;
         Retirement::Stopped {

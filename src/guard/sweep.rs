@@ -239,7 +239,7 @@ impl Guard {
             evidence.extend(scans.await);
         }
         // Also of one that is passed over: that it was seen registered must not be forgotten.
-        let concluded = self.conclude(&runner, evidence, recalled, None, deadline);
+        let concluded = self.conclude(&runner, evidence, recalled, None, Depth::Survey, deadline);
         let decision = concluded.await;
         (!is_passed_over).then_some(decision)
     }
@@ -331,7 +331,11 @@ impl Surveyed {
             let report = Evidence::new("sweep", guard.now(), Signal::Fleet(report));
             let evidence: Vec<_> = evidence.into_iter().chain([report]).collect();
             let recalled = guard.recall(&runner, self.deadline).await;
-            return guard.decide(&runner, &evidence, &recalled, None).0;
+            let decision = guard.decide(&runner, &evidence, &recalled, None).0;
+            guard
+                .keep_outcome(&decision, &recalled, self.deadline)
+                .await;
+            return decision;
         }
         let decision = guard
             .look_closely(&runner, &self.round, self.deadline)

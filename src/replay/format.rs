@@ -6,6 +6,7 @@ use crate::{
     evidence::{Evidence, Status, Witness},
     lease::{HostJob, Report},
     ledger::Action,
+    memory::Memory,
     policy::{Policy, parse_period},
     runner::Runner,
     time::{Instant, age},
@@ -88,8 +89,8 @@ pub enum Event {
     Lease(ScriptedLease),
     /// Lines of the runner's log reach the beacon.
     Log(Vec<String>),
-    /// The autoscaler asks; with the verdict that it must get, where that is known.
-    Ask(Option<Verdict>),
+    /// The autoscaler asks.
+    Ask(Box<Ask>),
 }
 
 #[derive(Deserialize)]
@@ -102,13 +103,19 @@ struct RawEntry {
     webhook: Option<ScriptedWebhook>,
     lease: Option<ScriptedLease>,
     log: Option<Vec<String>>,
-    ask: Option<RawAsk>,
+    ask: Option<Ask>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAsk {
-    expect: Option<Verdict>,
+/// A question of the autoscaler.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ask {
+    /// The verdict that it must get, where that is known.
+    pub expect: Option<Verdict>,
+    /// What the guard remembers from here on, in place of what it made of the asks before.
+    pub memory: Option<Memory>,
+    /// What the witnesses say at this ask, in place of what the timeline scripts.
+    pub evidence: Option<Vec<Evidence>>,
 }
 
 impl TryFrom<RawEntry> for Entry {
@@ -122,7 +129,7 @@ impl TryFrom<RawEntry> for Entry {
             raw.webhook.map(Event::Webhook),
             raw.lease.map(Event::Lease),
             raw.log.map(Event::Log),
-            raw.ask.map(|ask| Event::Ask(ask.expect)),
+            raw.ask.map(Box::new).map(Event::Ask),
         ];
         let mut events = events.into_iter().flatten();
         let (Some(event), None) = (events.next(), events.next()) else {

@@ -4,6 +4,7 @@ use super::{Finding, Look, Rule};
 use crate::{
     evidence::{Claim, Signal, Witness},
     hold::{Cause, HoldReason},
+    seen::Labels,
 };
 
 /// Holds while a witness of the user's own says occupied or cannot be heard, and while an operator
@@ -22,6 +23,7 @@ impl Rule for Objections {
 
     fn judge(&self, look: &Look<'_>) -> Finding {
         let mut objection: Option<HoldReason> = None;
+        let labels = Labels::read(look.runner, look.evidence, look.seen.recent);
         for evidence in look.evidence {
             let reason = match &evidence.signal {
                 Signal::Own(own)
@@ -31,8 +33,9 @@ impl Rule for Objections {
                     let retry_at = own.until.unwrap_or(look.now).max(look.after_grace());
                     HoldReason::new(Cause::Objection(own.note.clone()), retry_at)
                 }
-                Signal::Pinned(pin) if pin.until.is_none_or(|until| look.now < until) => {
-                    HoldReason::new(Cause::Pinned(pin.note.clone(), pin.until), pin.until)
+                Signal::Pinned(pin) if pin.stands_at(look.now) => {
+                    let is_a_guess = pin.wants_labels() && labels.are_unknown();
+                    HoldReason::new(Cause::Pinned(pin.clone().into(), is_a_guess), pin.until)
                 }
                 _ => continue,
             };
@@ -64,8 +67,9 @@ impl Rule for Objections {
 #[cfg(test)]
 mod tests {
     use crate::{
-        evidence::{Claim, Evidence, Own, Pin, Signal, Witness},
+        evidence::{Claim, Evidence, Own, Signal, Witness},
         hold::HoldCode::{Objection, ObjectionUnreadable, Pinned},
+        pin::Pin,
         rules::cases::{Case, Found, at, event, failed, failed_until, until},
         stage::Stage,
     };
@@ -84,6 +88,7 @@ mod tests {
         let pin = Pin {
             note: "being debugged".into(),
             until: until.map(at),
+            ..Pin::default()
         };
         Evidence::new("operator", at(0), Signal::Pinned(pin))
     }

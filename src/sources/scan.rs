@@ -15,7 +15,7 @@ use crate::{
     policy::Policy,
     receiver_record::{ReceiverRecord, Refused},
     records::{EVERY_GITHUB, Kept, Records},
-    runner::Scope,
+    runner::{RunnerName, Scope},
     store::{Kind, StoreError},
     time::{Instant, after, age},
 };
@@ -71,7 +71,7 @@ struct FullScan {
 struct Note {
     at: Instant,
     /// By their names.
-    receivers: BTreeMap<String, Mark>,
+    receivers: BTreeMap<RunnerName, Mark>,
 }
 
 /// How far one receiver was.
@@ -104,11 +104,11 @@ impl Note {
 struct Receivers {
     /// `None` where there is none, or one of them may have lost something.
     note: Option<Note>,
-    by_name: BTreeMap<String, ReceiverRecord>,
+    by_name: BTreeMap<RunnerName, ReceiverRecord>,
 }
 
 impl Receivers {
-    fn of(found: Vec<(String, Kept<ReceiverRecord>)>, now: Instant) -> Self {
+    fn of(found: Vec<(RunnerName, Kept<ReceiverRecord>)>, now: Instant) -> Self {
         let mut by_name = BTreeMap::new();
         let mut marks = BTreeMap::new();
         let mut all_well = true;

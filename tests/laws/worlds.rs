@@ -103,6 +103,7 @@ fn spoken(word: &Word, now: DateTime<Utc>) -> Evidence {
             Signal::Pinned(Pin {
                 note: "a test".into(),
                 until: until.map(at),
+                ..Pin::default()
             }),
         ),
         Word::Failed(witness) => Evidence::failed(*witness, "502", now),

@@ -33,6 +33,13 @@ pub(crate) struct Place {
     #[arg(long, value_name = "SCOPE")]
     pub(crate) scope: Scope,
 
+    #[command(flatten)]
+    kept: Kept,
+}
+
+/// Where it is remembered, and of which GitHub.
+#[derive(Args)]
+pub(crate) struct Kept {
     /// The GitHub to ask; also from GITHUB_API_URL. On Enterprise Server: https://HOST/api/v3
     /// [default: https://api.github.com]
     #[arg(long, value_name = "URL")]
@@ -118,6 +125,24 @@ fn instant(text: &str) -> Result<DateTime<Utc>, String> {
 }
 
 impl Place {
+    /// The GitHub to ask.
+    pub(crate) fn github(&self, credentials: &Credentials) -> Result<GitHub, Fault> {
+        let client = credentials.client()?.api_url(self.kept.api_url());
+        Ok(client.plain_http(self.kept.plain_http()).build()?)
+    }
+
+    /// The name that this GitHub has in records. No token is needed for it.
+    pub(crate) fn host(&self) -> Result<String, Fault> {
+        self.kept.host()
+    }
+
+    /// Where it is remembered.
+    pub(crate) async fn store(&self) -> Result<Arc<dyn Store>, Fault> {
+        self.kept.store().await
+    }
+}
+
+impl Kept {
     fn api_url(&self) -> String {
         let from_env = || {
             env::var("GITHUB_API_URL")
@@ -126,12 +151,6 @@ impl Place {
         };
         let given = self.api_url.clone().or_else(from_env);
         given.unwrap_or_else(|| API_URL.to_owned())
-    }
-
-    /// The GitHub to ask.
-    pub(crate) fn github(&self, credentials: &Credentials) -> Result<GitHub, Fault> {
-        let client = credentials.client()?.api_url(self.api_url());
-        Ok(client.plain_http(self.plain_http()).build()?)
     }
 
     /// The name that this GitHub has in records. No token is needed for it.

@@ -5,13 +5,16 @@ mod beacon_secret;
 mod check;
 mod credentials;
 mod deployment;
+mod desyncs;
 mod ghosts;
+mod history;
 mod hook;
 mod html;
 mod input;
 mod jit_config;
 mod metrics;
 mod phantoms;
+mod pin;
 mod refusal;
 mod registration_token;
 mod release;
@@ -19,6 +22,7 @@ mod replay;
 mod retire;
 mod runners;
 mod shadow;
+mod status;
 mod stop;
 mod store;
 mod sweep;
@@ -51,6 +55,12 @@ enum Command {
     Phantoms(phantoms::Arguments),
     Retire(retire::Arguments),
     Release(release::Arguments),
+    Pin(pin::Arguments),
+    Unpin(pin::Unpin),
+    Pins(pin::Pins),
+    Status(status::Arguments),
+    History(history::Arguments),
+    Desyncs(desyncs::Arguments),
     Shadow(shadow::Arguments),
     RegistrationToken(registration_token::Arguments),
     JitConfig(jit_config::Arguments),
@@ -89,6 +99,12 @@ fn main() -> ExitCode {
         Command::RegistrationToken(arguments) => wait_for(registration_token::run(&arguments)),
         Command::Retire(arguments) => wait_for(retire::run(&arguments)),
         Command::Release(arguments) => wait_for(release::run(&arguments)),
+        Command::Pin(arguments) => wait_for(pin::run(&arguments)),
+        Command::Unpin(arguments) => wait_for(pin::unpin(&arguments)),
+        Command::Pins(arguments) => wait_for(pin::list(&arguments)),
+        Command::Status(arguments) => wait_for(status::run(&arguments)),
+        Command::History(arguments) => wait_for(history::run(&arguments)),
+        Command::Desyncs(arguments) => wait_for(desyncs::run(&arguments)),
         Command::JitConfig(arguments) => wait_for(jit_config::run(&arguments)),
         Command::Ghosts(arguments) => wait_for(ghosts::run(&arguments)),
         Command::Beacon(arguments) => wait_for(beacon::run(&arguments)),

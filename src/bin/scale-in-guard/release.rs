@@ -1,13 +1,17 @@
 //! `scale-in-guard release`: the human exit from a hold.
 
-use crate::{Fault, deployment::Place, terminal::tell};
+use crate::{
+    Fault,
+    deployment::Place,
+    terminal::{tell, user, words},
+};
 use clap::Args;
 use scale_in_guard::{
     clock::{Clock, SystemClock},
     guard::{Release, release},
     runner::RunnerName,
 };
-use std::{env, io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode};
 
 /// Release a runner from what holds it without an end, after somebody looked: what a silent beacon left behind,
 /// the job that a webhook left open, a retirement that is out
@@ -41,26 +45,12 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// One line that says something: it stands in a list.
-fn words(text: &str) -> Result<String, String> {
-    match text.trim() {
-        "" => Err("say something".to_owned()),
-        text if text.chars().any(char::is_control) => Err("write it in one line".to_owned()),
-        text => Ok(text.to_owned()),
-    }
-}
-
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     let place = &arguments.place;
-    let user = || {
-        ["USER", "LOGNAME", "USERNAME"]
-            .iter()
-            .find_map(|name| env::var(name).ok())
-    };
-    let by = arguments.by.clone().or_else(user);
+    let by = arguments.by.clone().unwrap_or_else(user);
     let said = Release {
         at: SystemClock.now(),
-        by: by.as_deref().unwrap_or("unknown").into(),
+        by: by.into(),
         note: arguments.note.as_str().into(),
     };
     let (scope, runner) = (&place.scope, &arguments.runner);

@@ -1,11 +1,28 @@
-//! Standard error, which may be closed or full: that must change no answer.
+//! The person at the terminal: who it is, what is said, and standard error, which may be closed or full: that must
+//! change no answer.
 
 use std::{
-    fmt,
+    env, fmt,
     io::{self, Write},
 };
 
 /// Tells the person at the terminal. Where nobody can be told, nothing else changes.
 pub(crate) fn tell(what: impl fmt::Display) {
     writeln!(io::stderr(), "{what}").ok();
+}
+
+/// One line that says something: it stands in a list.
+pub(crate) fn words(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("say something".to_owned()),
+        text if text.chars().any(char::is_control) => Err("write it in one line".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// The user's name.
+pub(crate) fn user() -> String {
+    let named = ["USER", "LOGNAME", "USERNAME"];
+    let user = named.iter().find_map(|name| env::var(name).ok());
+    user.unwrap_or_else(|| "unknown".to_owned())
 }
