@@ -18,6 +18,8 @@ mod hook;
 #[cfg(feature = "testing")]
 mod jit_config;
 #[cfg(feature = "testing")]
+mod operator;
+#[cfg(feature = "testing")]
 mod phantoms;
 #[cfg(feature = "testing")]
 mod registration_token;
