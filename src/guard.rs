@@ -187,15 +187,15 @@ impl Guard {
     }
 
     /// Turns a permit into the right to call terminate now, once. Where a job took the runner's fence since
-    /// the permit's witnesses were asked, or another guard lets the runner go, it refuses. It may wait for the
-    /// store for a second.
+    /// the permit's witnesses were asked, another guard lets the runner go, or an operator pinned it since, it
+    /// refuses. It may wait for the store for a second, three times.
     ///
     /// This is the short way, for a caller that has seconds and asks once: a job that starts now is not waited
     /// for. [`retire`](Self::retire) goes the whole way.
     ///
     /// # Errors
-    /// [`Refused`] when it has expired, the clock was set back, the fence was taken, or could not be written.
-    /// Ask again.
+    /// [`Refused`] when it has expired, the clock was set back, the fence was taken, or could not be written, the
+    /// runner was pinned, or its pins could not be read. Ask again.
     pub async fn redeem(&self, permit: Permit) -> Result<Go, Refused> {
         let drain = Drain {
             nonce: new_nonce(),
