@@ -582,18 +582,33 @@ async fn a_look_that_tells_nothing_new_is_not_written() {
     let world = World::new();
     let store = Arc::new(Failing::default());
     let guard = world.builder().store(store.clone()).build().unwrap();
-    let _ = guard.can_terminate(&runner("r-1")).await;
+    let runner = runner("r-1").launched_at(start() - minutes(60));
+    let _ = guard.can_terminate(&runner).await;
     store.writes.store(1, Ordering::SeqCst);
     world.clock.advance(minutes(3));
-    let decision = guard.can_terminate(&runner("r-1")).await;
+    let decision = guard.can_terminate(&runner).await;
     assert_eq!(
         codes(&decision),
         [HoldCode::GraceWindow],
         "nothing was written"
     );
     world.clock.advance(TimeDelta::seconds(20));
-    let decision = guard.can_terminate(&runner("r-1")).await;
+    let decision = guard.can_terminate(&runner).await;
     held_for(&decision, HoldCode::MemoryUnreadable);
+}
+
+#[tokio::test]
+async fn an_outcome_that_alone_is_new_and_cannot_be_written_changes_nothing() {
+    let world = World::new();
+    let store = Arc::new(Failing::default());
+    let guard = world.builder().store(store.clone()).build().unwrap();
+    let _ = guard.can_terminate(&runner("r-1")).await;
+    store.writes.store(1, Ordering::SeqCst);
+    world.clock.advance(minutes(3));
+    // It is old enough now: another reason, and no other memory.
+    let decision = guard.can_terminate(&runner("r-1")).await;
+    assert_eq!(codes(&decision), [HoldCode::GraceWindow]);
+    assert_eq!(store.writes.load(Ordering::SeqCst), 0, "it was tried");
 }
 
 #[tokio::test]

@@ -211,25 +211,20 @@ impl Guard {
         let records = &self.inner.records;
         for _ in 0..ATTEMPTS {
             let (decision, memory) = decide(&recalled);
-            let known = recalled.outcome.as_ref();
-            let outcome = match (depth, decision.verdict()) {
-                (Depth::Survey, Verdict::Terminate) => None,
-                _ => Some(Outcome::of(&decision, self.mode()).after(known)),
-            };
             // A permit is always written: so it is known that nobody wrote in between.
             let is_worth_it = decision.verdict() == Verdict::Terminate
                 || recalled.trouble.is_some()
-                || memory.is_news(&recalled.memory, self.policy())
-                || outcome
-                    .as_ref()
-                    .is_some_and(|outcome| outcome.is_news(known, self.policy()));
+                || memory.is_news(&recalled.memory, self.policy());
             if !recalled.can_be_kept || !is_worth_it {
+                self.keep_outcome(&decision, &recalled, deadline).await;
                 return self.timed(decision);
             }
-            let remembered = Remembered {
-                memory,
-                outcome: outcome.or_else(|| recalled.outcome.clone()),
+            let known = recalled.outcome.as_ref();
+            let outcome = match (depth, decision.verdict()) {
+                (Depth::Survey, Verdict::Terminate) => recalled.outcome.clone(),
+                _ => Some(Outcome::of(&decision, self.mode()).after(known)),
             };
+            let remembered = Remembered { memory, outcome };
             let write = records.write(&key, &recalled.over, &remembered);
             let what = match deadline.meet(write).await {
                 Ok(Ok(Swap::Done(_))) => {
@@ -258,8 +253,9 @@ impl Guard {
         decide(&recalled).0
     }
 
-    /// Keeps what was decided without another look, such as that the budget of a sweep is spent. Nothing hangs on it:
-    /// where somebody looked meanwhile, or it cannot be written, it is left.
+    /// Keeps what was decided where nothing else of the look is worth writing, or where it was no look, such as that
+    /// the budget of a sweep is spent. Nothing hangs on it: where somebody looked meanwhile, or it cannot be written,
+    /// it is left.
     pub(super) async fn keep_outcome(
         &self,
         decision: &Decision,

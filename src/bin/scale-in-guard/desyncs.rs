@@ -76,12 +76,9 @@ fn line(name: &RunnerName, episode: &Episode) -> Result<String, Fault> {
 fn section(name: &RunnerName, episode: &Episode) -> String {
     let id = episode.id.map(|id| format!(", id {id}"));
     let seconds = (episode.last - episode.first).num_seconds();
-    let end = match episode.over {
-        true => "last seen",
-        false => "last seen, and not over",
-    };
+    let end = if episode.over { "" } else { " (not over)" };
     let mut told = format!(
-        "## {}{}\n\n- first seen {}, {end} {}: {seconds} s, {} looks\n",
+        "## {}{}\n\n- first seen {}, last seen {}{end}: {seconds} s, {} looks\n",
         plain(name.as_str()),
         id.unwrap_or_default(),
         stamp(episode.first),

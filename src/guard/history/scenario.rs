@@ -43,7 +43,7 @@ impl History {
                 running = !running;
                 let state = if running { "started" } else { "finished" };
                 timeline.push(
-                    json!({"at": at, "truth": {"job": "as the witnesses claim", "state": state}}),
+                    json!({"at": at, "truth": {"job": "a job that the witnesses show", "state": state}}),
                 );
             }
             timeline.push(json!({"at": at, "ask": {
