@@ -56,7 +56,7 @@ async fn what_a_sweep_takes_with_and_without_histories_in_sqlite() {
         for round in 0..6 {
             world.shows(round % 2 == 0, &["linux"]);
             let fleet: Vec<Runner> = (0..FLEET).map(|at| runner(&format!("r-{at}"))).collect();
-            let began = std::time::Instant::now();
+            let began = tokio::time::Instant::now();
             let mut sweep = guard.sweep(fleet);
             let mut decided = 0;
             while sweep.next().await.is_some() {

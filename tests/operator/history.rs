@@ -223,7 +223,7 @@ async fn a_history_that_cannot_be_written_changes_no_decision_and_takes_a_second
     let guard = world.guard();
     let it = runner("r-1");
     world.store.refuses_history.store(true, Relaxed);
-    world.until_it_may_go(&guard, &it).await;
+    let _ = world.until_it_may_go(&guard, &it).await;
     world.store.refuses_history.store(false, Relaxed);
     world.store.hangs_on_history.store(true, Relaxed);
     world.shows(true, &[]);
@@ -231,7 +231,7 @@ async fn a_history_that_cannot_be_written_changes_no_decision_and_takes_a_second
     assert_eq!(codes(&guard.can_terminate(&it).await)[0], "busy");
     assert!(began.elapsed() <= std::time::Duration::from_secs(1));
     world.shows(false, &[]);
-    world.until_it_may_go(&guard, &it).await;
+    let _ = world.until_it_may_go(&guard, &it).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -239,7 +239,7 @@ async fn a_guard_that_is_told_so_keeps_none() {
     let world = World::new();
     let guard = world.builder().history(false).build().unwrap();
     let it = runner("r-1");
-    world.until_it_may_go(&guard, &it).await;
+    let _ = world.until_it_may_go(&guard, &it).await;
     assert_eq!(world.store.writes_of(Kind::History), 0);
     assert!(
         guard

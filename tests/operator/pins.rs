@@ -97,7 +97,7 @@ async fn a_pin_of_everything_reaches_every_github_on_the_store() {
     let world = World::new();
     let guard = world.builder().api("github.acme.example").build().unwrap();
     let runner = runner("r-1");
-    world.until_it_may_go(&guard, &runner).await;
+    let _ = world.until_it_may_go(&guard, &runner).await;
     pin(world.store.clone(), of(Target::Everything), world.now())
         .await
         .unwrap();
@@ -121,7 +121,7 @@ async fn a_pin_ends_by_itself_and_is_forgotten_with_the_next_write() {
     let world = World::new();
     let guard = world.guard();
     let it = runner("r-1");
-    world.until_it_may_go(&guard, &it).await;
+    let _ = world.until_it_may_go(&guard, &it).await;
     let until = world.now() + TimeDelta::minutes(2);
     let pinned = Pin {
         until: Some(until),
@@ -277,7 +277,7 @@ async fn a_selection_passes_over_what_is_pinned() {
     let guard = world.guard();
     let fleet: Vec<Runner> = (0..3).map(|count| runner(&format!("r-{count}"))).collect();
     for runner in &fleet {
-        world.until_it_may_go(&guard, runner).await;
+        let _ = world.until_it_may_go(&guard, runner).await;
     }
     pin(world.store.clone(), of(called("r-0")), world.now())
         .await
@@ -297,7 +297,7 @@ async fn a_retirement_heeds_a_pin_until_its_end() {
     let world = World::new();
     let guard = world.guard();
     let it = runner("r-1");
-    world.until_it_may_go(&guard, &it).await;
+    let _ = world.until_it_may_go(&guard, &it).await;
     let never = async |_| -> Result<(), ()> { panic!("it is pinned") };
     assert!(matches!(
         guard.retire(&it, never).await,
@@ -352,7 +352,7 @@ async fn pins_that_cannot_be_read_hold_and_the_next_write_pins_all_of_it() {
     unpin(world.store.clone(), &Target::Scope(scope()), world.now())
         .await
         .unwrap();
-    world.until_it_may_go(&guard, &it).await;
+    let _ = world.until_it_may_go(&guard, &it).await;
 }
 
 #[tokio::test(start_paused = true)]

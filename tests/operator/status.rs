@@ -13,7 +13,7 @@ use scale_in_guard::{
 async fn each_runner_is_shown_with_the_last_decision_and_its_pins_by_name() {
     let world = World::new();
     let guard = world.guard();
-    world.until_it_may_go(&guard, &runner("b")).await;
+    let _ = world.until_it_may_go(&guard, &runner("b")).await;
     world.shows(true, &["linux"]);
     let _ = guard.can_terminate(&runner("a")).await;
     let name = "a".parse().unwrap();
@@ -106,7 +106,7 @@ async fn an_outcome_of_a_later_version_loses_no_window() {
     let world = World::new();
     let guard = world.guard();
     let it = runner("a");
-    world.until_it_may_go(&guard, &it).await;
+    let _ = world.until_it_may_go(&guard, &it).await;
     let key = Key::of_runner(API.into(), scope(), Kind::Memory, it.name.clone());
     let read = world.store.read(std::slice::from_ref(&key)).await.unwrap();
     let record = read[0].as_ref().unwrap();
