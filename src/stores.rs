@@ -1,5 +1,7 @@
 //! The library's own stores.
 
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
@@ -8,6 +10,8 @@ mod sqlite;
 mod url;
 
 pub use self::url::{DynamoAddress, REDIS_PASSWORD, RedisAddress, StoreUrl, StoreUrlError};
+#[cfg(feature = "dynamodb")]
+pub use dynamodb::{DynamoError, DynamoStore};
 pub use memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use redis::{RedisFault, RedisStore};

@@ -149,10 +149,22 @@ impl StoreUrl {
             }
             #[cfg(not(feature = "redis"))]
             Self::Redis(_) => Err(self.not_built("redis")),
+            #[cfg(feature = "dynamodb")]
+            Self::Dynamo(DynamoAddress {
+                table,
+                region,
+                endpoint,
+            }) => {
+                let table =
+                    super::DynamoStore::connect(table, region.as_deref(), endpoint.as_deref());
+                Ok(Arc::new(table.await?))
+            }
+            #[cfg(not(feature = "dynamodb"))]
             Self::Dynamo(_) => Err(self.not_built("dynamodb")),
         }
     }
 
+    #[cfg(not(all(feature = "dynamodb", feature = "redis", feature = "sqlite")))]
     fn not_built(&self, feature: &str) -> StoreError {
         self.unusable(format!(
             "this build has no such store: build scale-in-guard with its feature `{feature}`"

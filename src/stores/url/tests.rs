@@ -120,6 +120,7 @@ fn what_is_not_understood_is_refused_with_what_to_write() {
     }
 }
 
+#[cfg(not(feature = "dynamodb"))]
 #[tokio::test]
 async fn a_build_without_a_store_names_its_feature() {
     let url: StoreUrl = "dynamodb://guard?region=eu-central-1".parse().unwrap();
