@@ -16,7 +16,7 @@ const RIVALS: usize = 32;
 
 /// How many writers count together, and how far each of them counts.
 const COUNTERS: usize = 16;
-const STEPS: usize = 10;
+const STEPS: usize = 20;
 
 /// Proves a [`Store`]. `make` gives a new and empty one for each case. Run it on a runtime with several
 /// threads, so that its writers really meet.
