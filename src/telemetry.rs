@@ -247,6 +247,17 @@ pub(crate) fn reported(runner: &crate::runner::RunnerName, at: Option<crate::tim
     });
 }
 
+/// A delivery of a webhook was answered.
+#[cfg(feature = "webhook")]
+pub(crate) fn delivered(status: u16, took: Option<Duration>) {
+    quietly(|| {
+        count(DELIVERIES, &[("status", &status.to_string())]);
+        if let Some(took) = took {
+            record(DELIVERY_SECONDS, &[], took);
+        }
+    });
+}
+
 /// What an observer does, and how it fails, is no affair of whoever is observed.
 fn quietly(observe: impl FnOnce()) {
     // What panicked has been told by the panic hook.

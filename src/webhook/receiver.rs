@@ -11,6 +11,7 @@ use crate::{
     records::{EVERY_GITHUB, Records},
     runner::{NameError, RunnerName, Scope},
     store::{Kind, Store, StoreError},
+    telemetry,
     time::{Instant, age},
 };
 use chrono::TimeDelta;
@@ -229,8 +230,10 @@ impl Receiver {
     /// known to be of no use, or after [`patience`](ReceiverBuilder::patience).
     pub async fn receive(&self, headers: &Headers<'_>, body: &[u8]) -> Outcome {
         let now = self.clock.now();
+        let began = tokio::time::Instant::now();
         let outcome = self.take(headers, body, now).await;
         self.counts.note(&outcome, now);
+        telemetry::delivered(outcome.status(), Some(began.elapsed()));
         tracing::debug!(delivery = headers.delivery, status = outcome.status(), %outcome, "webhooks: delivered");
         outcome
     }
@@ -239,6 +242,7 @@ impl Receiver {
     /// nobody has time for.
     pub fn refused(&self, outcome: &Outcome) {
         self.counts.note(outcome, self.clock.now());
+        telemetry::delivered(outcome.status(), None);
     }
 
     async fn take(&self, headers: &Headers<'_>, body: &[u8], now: Instant) -> Outcome {

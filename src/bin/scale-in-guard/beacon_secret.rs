@@ -41,16 +41,17 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
-    let key = key(&arguments.key_env)?;
+    let key = key("--key-env", &arguments.key_env)?;
     let secret = key.secret_of(&arguments.scope, &arguments.runner);
     writeln!(io::stdout(), "{}", secret.expose_secret())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The intake's key, from this environment variable.
-pub(crate) fn key(variable: &str) -> Result<IntakeKey, Fault> {
-    let text = env::var(variable).map_err(|error| format!("--key-env {variable}: {error}"))?;
-    Ok(IntakeKey::new(&text).map_err(|error| format!("--key-env {variable}: {error}"))?)
+/// The intake's key, from the environment variable that an option names.
+pub(crate) fn key(option: &str, variable: &str) -> Result<IntakeKey, Fault> {
+    let refused = |why: &dyn std::fmt::Display| format!("{option} {variable}: {why}");
+    let text = env::var(variable).map_err(|error| refused(&error))?;
+    Ok(IntakeKey::new(&text).map_err(|error| refused(&error))?)
 }
 
 /// The secrets that a beacon's environment holds: one, or a line NAME=SECRET for each runner.

@@ -1,16 +1,21 @@
 //! `scale-in-guard webhook`: receives what GitHub tells of jobs.
 
 mod answer;
+mod beacons;
 mod connections;
 mod deliver;
 mod routes;
 mod seldom;
 
 use self::{connections::serve, routes::Routes};
-use crate::{Fault, deployment::open_store, stop::stop, store::GivenStore, terminal::tell};
+use crate::{
+    Fault, beacon_secret, deployment::open_store, metrics::Metrics, stop::stop, store::GivenStore,
+    terminal::tell,
+};
 use clap::Args;
 use scale_in_guard::{
     Scope,
+    intake::Intake,
     webhook::{Receiver, Secrets},
 };
 use std::{env, io::Write, net::SocketAddr, process::ExitCode, sync::Arc};
@@ -55,6 +60,14 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME", default_value = "1")]
     name: String,
 
+    /// The environment variable with the intake's key: beacons that were given a secret made from it
+    /// (`scale-in-guard beacon-secret`) report at /beacons/. While it is being changed, give both
+    #[arg(long, value_name = "NAME")]
+    beacon_key_env: Vec<String>,
+
+    #[command(flatten)]
+    metrics: Metrics,
+
     /// Print where it listens as JSON
     #[arg(long)]
     json: bool,
@@ -71,6 +84,11 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
     let listener = TcpListener::bind(arguments.listen).await;
     let listener = listener.map_err(|error| format!("--listen {}: {error}", arguments.listen))?;
     let bound = listener.local_addr()?;
+    let keys = arguments.beacon_key_env.iter();
+    let keys = keys.map(|name| beacon_secret::key("--beacon-key-env", name));
+    let keys: Vec<_> = keys.collect::<Result<_, _>>()?;
+    let intake = (!keys.is_empty()).then(|| Intake::new(store.clone(), keys));
+    arguments.metrics.serve()?;
     let receiver = Receiver::builder(store, secrets)
         .named(&arguments.name)
         .map_err(|error| format!("--name: {error}"))?
@@ -78,7 +96,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
         .start();
     let receiver = Arc::new(receiver);
     announce(bound, arguments.json)?;
-    serve(listener, Routes::to(receiver.clone()), stop).await;
+    serve(listener, Routes::to(receiver.clone(), intake), stop).await;
     receiver.stop().await;
     Ok(ExitCode::SUCCESS)
 }

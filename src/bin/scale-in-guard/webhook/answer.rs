@@ -20,7 +20,7 @@ pub(super) fn json(status: StatusCode, value: &serde_json::Value) -> Answer {
     with_type(status, format!("{value}\n"), "application/json")
 }
 
-fn with_type(status: StatusCode, body: String, kind: &'static str) -> Answer {
+pub(super) fn with_type(status: StatusCode, body: String, kind: &'static str) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();

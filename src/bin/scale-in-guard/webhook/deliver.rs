@@ -26,7 +26,7 @@ const ROOM: usize = 256 << 20;
 
 /// Takes deliveries in.
 #[derive(Debug)]
-pub(super) struct Intake {
+pub(super) struct Deliveries {
     receiver: Arc<Receiver>,
     room: Semaphore,
     refusals: Seldom,
@@ -40,7 +40,7 @@ enum Unread {
     Cut,
 }
 
-impl Intake {
+impl Deliveries {
     pub(super) fn into(receiver: Arc<Receiver>) -> Self {
         Self {
             receiver,
@@ -71,9 +71,16 @@ impl Intake {
                 self.receiver.refused(&full);
                 self.answer(&full)
             }
-            Unread::TooSlow => line(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
-            Unread::Cut => line(StatusCode::BAD_REQUEST, "the body was cut off"),
+            Unread::TooSlow => self.lost(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
+            Unread::Cut => self.lost(StatusCode::BAD_REQUEST, "the body was cut off"),
         })
+    }
+
+    /// It may have been a delivery: then it is lost.
+    fn lost(&self, status: StatusCode, what: &str) -> Answer {
+        self.receiver
+            .refused(&Outcome::Unavailable(what.to_owned()));
+        line(status, what)
     }
 
     /// Reads a body, and the room that it takes until it is dropped.

@@ -2,10 +2,11 @@
 
 use super::{
     answer::{Answer, json, not_allowed, not_found},
-    deliver::Intake,
+    beacons,
+    deliver::Deliveries,
 };
 use hyper::{Method, Request, StatusCode, body::Incoming};
-use scale_in_guard::webhook::Receiver;
+use scale_in_guard::{intake::Intake, webhook::Receiver};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -13,15 +14,17 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Routes {
     receiver: Arc<Receiver>,
-    deliveries: Intake,
+    deliveries: Deliveries,
+    intake: Option<Intake>,
 }
 
 impl Routes {
-    pub(super) fn to(receiver: Arc<Receiver>) -> Self {
-        let deliveries = Intake::into(receiver.clone());
+    pub(super) fn to(receiver: Arc<Receiver>, intake: Option<Intake>) -> Self {
+        let deliveries = Deliveries::into(receiver.clone());
         Self {
             receiver,
             deliveries,
+            intake,
         }
     }
 
@@ -30,8 +33,11 @@ impl Routes {
         match request.uri().path() {
             "/healthz" if matches!(*method, Method::GET | Method::HEAD) => self.health().await,
             "/healthz" => not_allowed("GET"),
-            // Kept free.
-            path if path == "/metrics" || path.starts_with("/beacons/") => not_found(),
+            path if path.starts_with("/beacons/") => {
+                beacons::answer(self.intake.as_ref(), request).await
+            }
+            // `--metrics` serves them elsewhere, where GitHub need not come.
+            "/metrics" => not_found(),
             _ if *method == Method::POST => self.deliveries.take(request).await,
             _ if *method == Method::GET || *method == Method::HEAD => not_found(),
             _ => not_allowed("POST"),
