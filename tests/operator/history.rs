@@ -277,10 +277,13 @@ async fn what_a_sweep_does_not_give_for_its_budget_is_an_outcome_too() {
         (1, 1),
         "{last:?}"
     );
-    assert!(
-        last.iter()
-            .any(|outcome| *outcome.codes == ["permit_budget_spent".into()])
-    );
+    assert!(last.iter().any(|outcome| {
+        outcome
+            .codes
+            .iter()
+            .map(|code| &**code)
+            .eq(["permit_budget_spent"])
+    }));
     let (kept, again) = replayed(&world, "r-1").await;
     assert_eq!(again, kept);
 }
