@@ -20,6 +20,8 @@ mod hook;
 #[cfg(all(feature = "cli", feature = "testing"))]
 mod input;
 #[cfg(all(feature = "cli", feature = "testing"))]
+mod intake;
+#[cfg(all(feature = "cli", feature = "testing"))]
 mod jobs;
 mod stand_in;
 #[cfg(all(feature = "cli", feature = "testing"))]

@@ -114,7 +114,7 @@ impl World {
         toml::from_str(&self.policy).expect("a policy")
     }
 
-    fn policy_file(&self) -> PathBuf {
+    pub(crate) fn policy_file(&self) -> PathBuf {
         let path = self.path("policy.toml");
         fs::write(&path, &self.policy).expect("the policy");
         path
@@ -337,10 +337,16 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it; what it tells goes to a file of this name.
     pub(crate) fn start(command: &mut Command, told: &Path) -> Self {
+        Self::start_into(command, told, Path::new("/dev/null"))
+    }
+
+    /// The same; what it prints goes to a file, too.
+    pub(crate) fn start_into(command: &mut Command, told: &Path, out: &Path) -> Self {
+        let printed = File::create(out).expect("a file");
         let said = File::create(told).expect("a file");
         let process = command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(printed)
             .stderr(said)
             .spawn();
         Self {

@@ -96,21 +96,21 @@ async fn a_command_that_fails_or_is_not_there_is_4_and_needs_a_new_decision() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_done_was_done_also_where_nobody_reads_it() {
     let world = Deployment::of(REPO).await;
-    world.github.register(&world.scope, "r-1");
     let policy = hasty(&world);
-    let arguments = [
-        "retire",
-        "--scope",
-        REPO,
-        "--runner",
-        "r-1",
-        "--policy",
-        &policy,
-        "--wait",
-        "--",
-        "/bin/true",
-    ];
-    for unread in [Unread::Out, Unread::Err] {
+    for (runner, unread) in [("r-1", Unread::Out), ("r-2", Unread::Err)] {
+        world.github.register(&world.scope, runner);
+        let arguments = [
+            "retire",
+            "--scope",
+            REPO,
+            "--runner",
+            runner,
+            "--policy",
+            &policy,
+            "--wait",
+            "--",
+            "/bin/true",
+        ];
         assert_eq!(world.unread(&arguments, unread), 0);
     }
 }

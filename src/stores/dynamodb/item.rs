@@ -5,9 +5,13 @@ use crate::{
     store::{Key, Record, Version},
     time::{Instant, age},
 };
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use chrono::DateTime;
-use std::collections::HashMap;
+use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
+use std::{
+    collections::HashMap,
+    io::{Read, Write},
+};
 use uuid::Uuid;
 
 /// The table's own two attributes, which are its primary key.
@@ -17,6 +21,9 @@ pub(super) const SORT: &str = "sk";
 /// The attributes of a record: a number, a text, and milliseconds since 1970 on the servers' clock.
 pub(super) const VERSION: &str = "version";
 const VALUE: &str = "value";
+
+/// In the place of a value that is long: the same text, deflated.
+const PACKED: &str = "packed";
 const WRITTEN_AT: &str = "written_at";
 
 /// When it may be deleted as garbage, in seconds since 1970. It means nothing else: DynamoDB deletes days late, or never.
@@ -27,6 +34,12 @@ const KEPT_FOR: i64 = 30 * 24 * 60 * 60;
 
 /// The largest item that DynamoDB keeps, names of the attributes included.
 const LARGEST: usize = 400 * 1024;
+
+/// From how many bytes on a value is packed: what is remembered of a scope, whose names pack well.
+const LONG: usize = 32 << 10;
+
+/// No value is longer. A host can pack anything into its own two records.
+const LONGEST: u64 = 16 << 20;
 
 /// What an item takes beside its key and its value: the names of the attributes and three numbers, generously.
 const OVERHEAD: usize = 128;
@@ -66,7 +79,9 @@ pub(super) fn item(
     value: &str,
     now: Instant,
 ) -> Result<Item, DynamoError> {
-    let bytes = place.partition.len() + place.sort.len() + value.len() + OVERHEAD;
+    let packed = (value.len() >= LONG).then(|| pack(value)).flatten();
+    let length = packed.as_ref().map_or(value.len(), Vec::len);
+    let bytes = place.partition.len() + place.sort.len() + length + OVERHEAD;
     if bytes > LARGEST {
         return Err(DynamoError::TooLarge {
             record: key.to_string(),
@@ -77,7 +92,10 @@ pub(super) fn item(
     let mut item = primary_key(place);
     let mut set = |name: &str, value| item.insert(name.to_owned(), value);
     set(VERSION, number(version.0));
-    set(VALUE, AttributeValue::S(value.to_owned()));
+    match packed {
+        Some(packed) => set(PACKED, AttributeValue::B(Blob::new(packed))),
+        None => set(VALUE, AttributeValue::S(value.to_owned())),
+    };
     set(WRITTEN_AT, number(now.timestamp_millis()));
     if key.runner().is_some() {
         set(EXPIRES_AT, number(now.timestamp().saturating_add(KEPT_FOR)));
@@ -98,7 +116,11 @@ pub(super) fn record(item: &Item, now: Instant) -> Record {
         version: version
             .filter(|version| *version <= LARGEST_VERSION)
             .map_or(NO_VERSION, Version),
-        value: text(item, VALUE).unwrap_or_default().to_owned(),
+        value: match (text(item, VALUE), item.get(PACKED)) {
+            (Some(text), _) => text.to_owned(),
+            (None, Some(AttributeValue::B(packed))) => unpack(packed.as_ref()).unwrap_or_default(),
+            _ => String::new(),
+        },
         age: age(now, written_at.unwrap_or(Instant::UNIX_EPOCH)),
     }
 }
@@ -114,6 +136,22 @@ pub(super) fn next_version(expected: Option<Version>, now: Instant) -> Version {
     let floor = (millis << 20) | (random >> 44);
     let next = expected.map_or(1, |Version(last)| last.saturating_add(1));
     Version(floor.max(next))
+}
+
+fn pack(value: &str) -> Option<Vec<u8>> {
+    let mut packer = DeflateEncoder::new(Vec::new(), Compression::default());
+    packer.write_all(value.as_bytes()).ok()?;
+    packer.finish().ok()
+}
+
+/// `None` where it is nothing that we packed.
+fn unpack(packed: &[u8]) -> Option<String> {
+    let mut value = String::new();
+    let unpacker = DeflateDecoder::new(packed);
+    let read = unpacker.take(LONGEST + 1).read_to_string(&mut value).ok()?;
+    u64::try_from(read)
+        .is_ok_and(|read| read <= LONGEST)
+        .then_some(value)
 }
 
 pub(super) fn number(number: impl ToString) -> AttributeValue {
@@ -194,15 +232,47 @@ mod tests {
         assert_eq!(record(&Item::new(), now()).value, "");
     }
 
+    /// A text that does not pack: hexadecimal digits of random numbers pack to a little more than a half.
+    fn random(bytes: usize) -> String {
+        let mut text = String::new();
+        while text.len() < bytes {
+            text.push_str(&Uuid::new_v4().simple().to_string());
+        }
+        text.truncate(bytes);
+        text
+    }
+
     #[test]
-    fn the_largest_value_fits_and_one_byte_more_is_refused_by_name_and_size() {
+    fn what_does_not_fit_packed_either_is_refused_by_name_and_size() {
         let place = Place::of(&key());
-        let room = LARGEST - OVERHEAD - place.partition.len() - place.sort.len();
-        let of = |bytes| item(&key(), &place, Version(1), &"x".repeat(bytes), now());
-        assert!(of(room).is_ok());
-        let refused = of(room + 1).unwrap_err().to_string();
+        let of = |value: &str| item(&key(), &place, Version(1), value, now());
+        assert!(of(&"x".repeat(4 << 20)).is_ok());
+        assert!(of(&random(600_000)).is_ok());
+        let refused = of(&random(1 << 20)).unwrap_err().to_string();
         assert!(refused.contains("fence of org:acme r-1"), "{refused}");
-        assert!(refused.contains("409601"), "{refused}");
+    }
+
+    #[test]
+    fn a_long_value_is_packed_and_read_to_the_byte() {
+        let place = Place::of(&key());
+        for value in [random(LONG - 1), random(LONG), "é\n".repeat(100_000)] {
+            let item = item(&key(), &place, Version(1), &value, now()).unwrap();
+            assert_eq!(item.contains_key(PACKED), value.len() >= LONG);
+            assert_eq!(item.contains_key(VALUE), value.len() < LONG);
+            assert_eq!(record(&item, now()).value, value);
+        }
+    }
+
+    #[test]
+    fn what_is_packed_without_end_or_by_nobody_is_no_record() {
+        let endless = pack(&" ".repeat(17 << 20)).unwrap();
+        assert!(endless.len() < LARGEST);
+        for packed in [endless, b"no deflate".to_vec(), Vec::new()] {
+            let mut item = written();
+            item.remove(VALUE);
+            item.insert(PACKED.to_owned(), AttributeValue::B(Blob::new(packed)));
+            assert_eq!(record(&item, now()).value, "");
+        }
     }
 
     #[test]
