@@ -5,7 +5,7 @@ use crate::{
     evidence::{Claim, Evidence, JobStatus, Registration, Signal, Witness},
     fleet::Snapshot,
     hold::In,
-    lease::Heartbeat,
+    lease::{Heartbeat, Plain},
     rules::Finding,
     time::{At, Instant, Span, age},
 };
@@ -224,7 +224,7 @@ fn write_heartbeat(f: &mut fmt::Formatter<'_>, heartbeat: &Heartbeat, now: Insta
         parts.push("updating itself".to_owned());
     }
     if let Some(what) = &heartbeat.blind {
-        parts.push(format!("it cannot see: {what}"));
+        parts.push(format!("it cannot see: {}", Plain(what)));
     }
     if heartbeat.gone {
         parts.push("it said that it goes".to_owned());

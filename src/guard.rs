@@ -369,6 +369,7 @@ impl Guard {
             asking,
         );
         let ask = ask.with_told(recalled.told_open(runner));
+        let ask = ask.wanting_all(second_look_of.is_some());
         let evidence = self.gather(&ask, |_| true).await;
         let depth = Depth::Permit;
         self.conclude(runner, evidence, recalled, second_look_of, depth, deadline)

@@ -6,7 +6,10 @@ use crate::{
 };
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
-use std::{fmt, sync::Arc};
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+};
 
 /// How long a self-update holds, at the most: the runner is back within seconds of one.
 pub const SELF_UPDATE_HOLDS: TimeDelta = TimeDelta::minutes(10);
@@ -18,6 +21,9 @@ const RECEIVER_SKEW: TimeDelta = crate::fleet::MAX_GITHUB_SKEW;
 /// How many leases one runner's picture holds. A runner has one job at a time, and two overlap
 /// only while the first is being cancelled.
 const LEASES: usize = 8;
+
+/// No text of a host's is shown beyond so many characters.
+const LONGEST_SHOWN: usize = 256;
 
 /// A job as the runner's host names it: a GUID in its log, or `request N` where a legacy runner's
 /// log could not be joined. Not the job's number in GitHub's REST API.
@@ -34,7 +40,26 @@ impl HostJob {
 
 impl fmt::Display for HostJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{}", Plain(&self.0))
+    }
+}
+
+/// A text that a host wrote, as it may be shown: of bounded length, in one line, and nothing that a terminal obeys. A job
+/// can write it.
+pub(crate) struct Plain<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.0.chars().take(LONGEST_SHOWN);
+        shown
+            .map(|c| {
+                if c.is_control() {
+                    char::REPLACEMENT_CHARACTER
+                } else {
+                    c
+                }
+            })
+            .try_for_each(|c| f.write_char(c))
     }
 }
 

@@ -23,6 +23,11 @@ pub(crate) const EVERY_GITHUB: &str = "*";
 /// a space is refused where a scope is read.
 const EVERY_SCOPE: &str = "every scope";
 
+/// The scope of what is about the whole store.
+pub(crate) fn every_scope() -> Scope {
+    Scope::Enterprise(EVERY_SCOPE.into())
+}
+
 /// The records of one GitHub.
 #[derive(Debug, Clone)]
 pub(crate) struct Records {
@@ -104,7 +109,7 @@ impl Records {
 
     /// The record about everything in the store.
     pub(crate) fn of_everything(&self, kind: Kind) -> Key {
-        self.of_any_github(&Scope::Enterprise(EVERY_SCOPE.into()), kind)
+        self.of_any_github(&every_scope(), kind)
     }
 
     /// What the store is and where.

@@ -117,6 +117,7 @@ pub struct Ask {
     round: Round,
     deadline: Deadline,
     told: Arc<[LedgerJob]>,
+    wants_all: bool,
 }
 
 impl Ask {
@@ -144,6 +145,7 @@ impl Ask {
             round,
             deadline,
             told: Arc::default(),
+            wants_all: false,
         }
     }
 
@@ -151,6 +153,17 @@ impl Ask {
     pub(crate) fn with_told(self, told: impl IntoIterator<Item = LedgerJob>) -> Self {
         let told = told.into_iter().collect();
         Self { told, ..self }
+    }
+
+    /// The same question, to be answered by reading all that there is.
+    pub(crate) fn wanting_all(self, wants_all: bool) -> Self {
+        Self { wants_all, ..self }
+    }
+
+    /// Whether nothing may be left out that could be: it is the last look before a runner goes.
+    #[must_use]
+    pub fn wants_all(&self) -> bool {
+        self.wants_all
     }
 
     /// The open jobs that webhooks told of this runner: GitHub may know that they are over.

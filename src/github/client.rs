@@ -223,7 +223,8 @@ impl GitHub {
         after(at, -self.ahead())
     }
 
-    pub(super) fn ahead(&self) -> TimeDelta {
+    /// By how much GitHub's clock is ahead of ours, as its last answer told.
+    pub(crate) fn ahead(&self) -> TimeDelta {
         let ahead = self.inner.ahead.lock();
         *ahead.unwrap_or_else(PoisonError::into_inner)
     }

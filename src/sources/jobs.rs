@@ -5,8 +5,9 @@ use super::{
     shared::{Read, SharedReads, github_for, unheard},
 };
 use crate::{
-    clock::{Clock, Deadline},
+    clock::Clock,
     evidence::{Evidence, Job, JobStatus, JobsView, Signal, Witness},
+    fleet::MAX_GITHUB_SKEW,
     github::{GitHub, GitHubError, Repository, RunStatus},
     policy::Policy,
     records::Records,
@@ -16,7 +17,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
 
 /// Repositories that are read at the same time, and runs of each. The client keeps the requests at once below
 /// GitHub's limit.
@@ -95,7 +96,8 @@ pub struct JobsSource {
     clock: Arc<dyn Clock>,
     policy: Arc<Policy>,
     repositories: Repositories,
-    views: SharedReads<Scope, View>,
+    /// By the scope, and whether everything was to be read.
+    views: SharedReads<(Scope, bool), View>,
     /// Where webhooks narrow what is read.
     scans: Option<Scans>,
 }
@@ -112,6 +114,8 @@ struct View {
     errors: Vec<GitHubError>,
     /// Where there is a run that is not over.
     open: BTreeSet<Repository>,
+    /// Whether a repository was passed over.
+    is_narrowed: bool,
 }
 
 impl JobsSource {
@@ -138,44 +142,56 @@ impl JobsSource {
     }
 
     /// Reads every repository that could have a job for the scope's runners.
-    async fn read(&self, github: &GitHub, scope: &Scope, deadline: Deadline) -> View {
+    async fn read(&self, github: &GitHub, ask: &Ask) -> View {
+        let (scope, deadline) = (&ask.runner().scope, ask.deadline());
         let all = self.repositories.of(scope);
-        let Some(scans) = &self.scans else {
+        // Where our clock is off, nobody knows how long ago anything was.
+        let is_in_time = |github: &GitHub| github.ahead().abs() <= MAX_GITHUB_SKEW;
+        let scans = self.scans.as_ref();
+        let Some(scans) = scans.filter(|_| !ask.wants_all() && is_in_time(github)) else {
             return read(github, all).await;
         };
+        let count = all.len();
         let plan = scans.plan(scope, all, self.clock.now(), deadline).await;
         let mut view = read(github, plan.wanted.clone()).await;
+        view.is_narrowed = plan.wanted.len() < count;
         // Nothing to read is nothing new.
         view.any |= plan.wanted.is_empty();
         let (open, is_whole) = (std::mem::take(&mut view.open), view.troubles.is_empty());
-        let now = self.clock.now();
-        scans.done(scope, plan, open, is_whole, now, deadline).await;
+        if is_in_time(github) {
+            let now = self.clock.now();
+            scans.done(scope, plan, open, is_whole, now, deadline).await;
+        }
         view
     }
 
     /// What GitHub says of the jobs that a webhook opened on this runner, and that the view does not show: one whose
-    /// `completed` was lost is over, GitHub may say.
-    async fn told(&self, ask: &Ask, view: &View) -> Vec<Job> {
+    /// `completed` was lost is over, GitHub may say. And whether it said something of each of them.
+    async fn told(&self, ask: &Ask, view: &View) -> (Vec<Job>, bool) {
         let github = &github_for(&self.github, ask);
+        let shown = |id: u64| {
+            view.jobs
+                .iter()
+                .any(|job| job.id == id && job.status != JobStatus::Completed)
+        };
+        let mut told: Vec<_> = ask.told().iter().filter(|told| !shown(told.id)).collect();
+        told.sort_by_key(|told| Reverse(told.opened_at));
+        let mut are_all = told.len() <= MOST_TOLD;
         let mut jobs = Vec::new();
-        for told in ask.told().iter().take(MOST_TOLD) {
-            let shown = |job: &Job| job.id == told.id && job.status != JobStatus::Completed;
-            let repository = told
-                .repository
-                .as_deref()
-                .and_then(|name| name.parse().ok());
-            let Some(repository) = repository.filter(|_| !view.jobs.iter().any(shown)) else {
-                continue;
+        for told in told.into_iter().take(MOST_TOLD) {
+            let repository = told.repository.as_deref();
+            let repository = repository.and_then(|name| name.parse().ok());
+            let job = match &repository {
+                Some(repository) => github.job(repository, told.id).await.unwrap_or_else(|error| {
+                    tracing::debug!(job = told.id, %error, "a job that a webhook opened cannot be read");
+                    None
+                }),
+                None => None,
             };
-            match github.job(&repository, told.id).await {
-                Ok(job) => jobs.extend(job),
-                // It holds as it did.
-                Err(error) => {
-                    tracing::debug!(job = told.id, %error, "a job that a webhook opened cannot be read")
-                }
-            }
+            are_all &= job.is_some();
+            jobs.extend(job);
         }
-        jobs
+        (jobs, are_all)
     }
 
     /// The view of the ask's scope: read once a round; of an earlier round only where it shows this
@@ -190,10 +206,17 @@ impl JobsSource {
             (fresh..=asked_at).contains(&last.asked_at) && last.value.jobs.iter().any(names)
         };
         let github = &github_for(&self.github, ask);
-        let read = || self.read(github, scope, ask.deadline());
+        let read = || self.read(github, ask);
         let views = &self.views;
         views
-            .get(scope.clone(), ask.round(), asked_at, since, occupied, read)
+            .get(
+                (scope.clone(), ask.wants_all()),
+                ask.round(),
+                asked_at,
+                since,
+                occupied,
+                read,
+            )
             .await
     }
 
@@ -242,16 +265,19 @@ impl EvidenceSource for JobsSource {
     async fn ask(&self, ask: &Ask) -> Result<Vec<Evidence>, Trouble> {
         let read = self.view(ask).await;
         let view = &read.value;
-        let are_all = self.repositories.reach(&ask.runner().scope) == Reach::Clears;
+        let covers_all = self.repositories.reach(&ask.runner().scope) == Reach::Clears;
         let mut evidence = Vec::new();
         let jobs = view.jobs.iter().filter(|job| self.concerns(job, ask));
         let mut jobs: Vec<_> = jobs.cloned().collect();
-        jobs.extend(self.told(ask, view).await);
+        let (told, are_all) = self.told(ask, view).await;
+        jobs.extend(told);
+        // A view that passed repositories over lacks a job for that: it closes none.
+        let is_whole = view.troubles.is_empty() && (are_all || !view.is_narrowed);
         // What was not even asked for could hold: such a view says something only where it shows a job.
         let is_shut = view.errors.iter().any(|error| error.retry_at().is_some());
         if view.any && !(is_shut && jobs.is_empty()) {
             let seen = JobsView {
-                complete: are_all && view.troubles.is_empty(),
+                complete: covers_all && is_whole,
                 jobs,
             };
             evidence.push(Evidence::new("github", read.asked_at, Signal::Jobs(seen)));

@@ -3,18 +3,23 @@
 //!
 //! The ledger never clears by itself. A repository is passed over only if
 //! - a full scan read it to the end, no longer than `full_scan_every` ago, and found no run that was not over;
-//! - some receiver told of an event of it before: so its deliveries do come;
+//! - a receiver that is there told of an event of it before: so its deliveries do come;
 //! - no receiver told of an event of it since [`LAG`] before that scan began: GitHub's lists lag, and may not have shown
 //!   then what an event had told;
-//! - and since then no receiver refused, missed, fell silent, came, went or was started anew.
+//! - since then no receiver refused, missed, fell silent, came, went or was started anew;
+//! - and our clock is GitHub's.
+//!
+//! A name that nobody ever told of may be a new one of a repository that we read under its old one: from then on all
+//! must prove themselves anew. The second look of a retirement rests on none of this: it reads everything.
 
 use crate::{
     clock::Deadline,
+    fleet::MAX_GITHUB_SKEW,
     github::Repository,
     ledger_records::ledger_scope,
     policy::Policy,
     receiver_record::{ReceiverRecord, Refused},
-    records::{EVERY_GITHUB, Kept, Records},
+    records::{EVERY_GITHUB, Kept, Records, every_scope},
     runner::{RunnerName, Scope},
     store::{Kind, StoreError},
     time::{Instant, after, age},
@@ -31,7 +36,7 @@ use std::{
 const LAG: TimeDelta = TimeDelta::minutes(5);
 
 /// A receiver that was not heard for so long is silent: it writes at least every 15 seconds.
-const SILENT_AFTER: TimeDelta = TimeDelta::seconds(60);
+const SILENT_AFTER: TimeDelta = TimeDelta::seconds(30);
 
 /// How long the store may take. Without its word everything is read.
 const PATIENCE: TimeDelta = TimeDelta::seconds(2);
@@ -50,8 +55,10 @@ struct ScanRecord {
     last: Option<FullScan>,
     /// How far the receivers were, the latest last.
     notes: Vec<Note>,
-    /// The repositories of which a receiver ever told an event.
-    told: BTreeSet<Name>,
+    /// The repositories of which receivers ever told an event, and which of them did.
+    told: BTreeMap<Name, BTreeSet<RunnerName>>,
+    /// Those that are believed again once an event is told of them after this.
+    doubted: BTreeMap<Name, Note>,
 }
 
 /// A scan of every repository, to the end.
@@ -102,13 +109,14 @@ impl Note {
 
 /// What the receivers of a scope say now.
 struct Receivers {
-    /// `None` where there is none, or one of them may have lost something.
-    note: Option<Note>,
+    note: Note,
+    /// Whether there is one, and none of them may have lost something.
+    are_well: bool,
     by_name: BTreeMap<RunnerName, ReceiverRecord>,
 }
 
 impl Receivers {
-    fn of(found: Vec<(RunnerName, Kept<ReceiverRecord>)>, now: Instant) -> Self {
+    fn of(found: BTreeMap<RunnerName, Kept<ReceiverRecord>>, now: Instant) -> Self {
         let mut by_name = BTreeMap::new();
         let mut marks = BTreeMap::new();
         let mut all_well = true;
@@ -118,7 +126,9 @@ impl Receivers {
             if kept.lost.is_none() && record.gone {
                 continue;
             }
-            all_well &= kept.lost.is_none() && kept.age < SILENT_AFTER && !record.overflowed;
+            // One that is younger than nothing was written before its store's clock was set back.
+            let is_heard = (-MAX_GITHUB_SKEW..SILENT_AFTER).contains(&kept.age);
+            all_well &= kept.lost.is_none() && is_heard && !record.overflowed;
             let mark = Mark {
                 boot: record.boot.clone(),
                 events: record.events,
@@ -128,27 +138,37 @@ impl Receivers {
             marks.insert(name.clone(), mark);
             by_name.insert(name, record);
         }
-        let well = all_well && !marks.is_empty();
         Self {
-            note: well.then_some(Note {
+            are_well: all_well && !marks.is_empty(),
+            note: Note {
                 at: now,
                 receivers: marks,
-            }),
+            },
             by_name,
         }
     }
 
-    /// The repositories of which an event was told.
-    fn told(&self) -> impl Iterator<Item = &Name> {
-        self.by_name
-            .values()
-            .flat_map(|record| record.repositories.keys())
+    /// How far they are, if nothing may be lost.
+    fn present(&self) -> Option<&Note> {
+        self.are_well.then_some(&self.note)
+    }
+
+    /// The repositories of which an event was told, and who told.
+    fn told(&self) -> impl Iterator<Item = (&Name, &RunnerName)> {
+        let all = self.by_name.iter();
+        all.flat_map(|(receiver, record)| {
+            let names = record.repositories.keys();
+            names.map(move |name| (name, receiver))
+        })
     }
 
     /// Whether an event of this repository was told since.
     fn told_since(&self, note: &Note, repository: &str) -> bool {
         self.by_name.iter().any(|(name, record)| {
-            let before = note.receivers.get(name).map_or(0, |mark| mark.events);
+            let mark = note.receivers.get(name);
+            // Another run counts from the start.
+            let mark = mark.filter(|mark| mark.boot == record.boot);
+            let before = mark.map_or(0, |mark| mark.events);
             let last = record.repositories.get(repository);
             last.is_some_and(|&last| last > before)
         })
@@ -159,8 +179,8 @@ impl Receivers {
 pub(super) struct Plan {
     /// The repositories to read.
     pub(super) wanted: Vec<Repository>,
-    /// How many there are in all.
-    all: usize,
+    /// All that there are.
+    all: BTreeSet<Name>,
     known: Option<(Kept<ScanRecord>, Receivers)>,
 }
 
@@ -185,9 +205,9 @@ impl Scans {
         deadline: Deadline,
     ) -> Plan {
         let deadline = Deadline::within(PATIENCE).or_sooner(deadline);
-        let count = all.len();
+        let names: BTreeSet<Name> = all.iter().map(name).collect();
         // Of one there is nothing to leave out.
-        let known = match count {
+        let known = match names.len() {
             0 | 1 => None,
             _ => match deadline.meet(self.known(scope, now)).await {
                 Ok(Ok(known)) => Some(known),
@@ -199,6 +219,7 @@ impl Scans {
             },
         };
         let wanted = match &known {
+            Some((kept, receivers)) if tells_of_a_new_name(&kept.value, receivers, &names) => all,
             Some((kept, receivers)) => {
                 let is_quiet =
                     |one: &Repository| self.is_quiet(&kept.value, receivers, &name(one), now);
@@ -208,7 +229,7 @@ impl Scans {
         };
         Plan {
             wanted,
-            all: count,
+            all: names,
             known,
         }
     }
@@ -220,8 +241,11 @@ impl Scans {
     ) -> Result<(Kept<ScanRecord>, Receivers), StoreError> {
         let ledger = ledger_scope(scope);
         let key = self.records.of_scope(scope, Kind::Scan);
-        let found = self.records.scan_at(EVERY_GITHUB, &ledger, Kind::Receiver);
-        let found = found.await?;
+        let receivers = |scope| self.records.scan_at(EVERY_GITHUB, scope, Kind::Receiver);
+        let every = every_scope();
+        let mut found: BTreeMap<_, _> = receivers(&every).await?.into_iter().collect();
+        // What one tells of this scope says more than what it tells of itself.
+        found.extend(receivers(&ledger).await?);
         let kept = self.records.read_one(&key).await?;
         Ok((kept, Receivers::of(found, now)))
     }
@@ -234,16 +258,13 @@ impl Scans {
         name: &str,
         now: Instant,
     ) -> bool {
-        let (Some(last), Some(present)) = (&record.last, &receivers.note) else {
+        let (Some(last), Some(present)) = (&record.last, receivers.present()) else {
             return false;
         };
         let since = age(now, last.ended_at);
         (TimeDelta::zero()..self.policy.full_scan_every).contains(&since)
             && last.note.goes_on_as(present)
-            && record.told.contains(name)
-            && last.read.contains(name)
-            && !last.open.contains(name)
-            && !receivers.told_since(&last.note, name)
+            && is_silent(record, last, receivers, name)
     }
 
     /// Writes down what later looks can rest on. `open` are the repositories in which a run was found that is not
@@ -263,22 +284,20 @@ impl Scans {
         let mut record = kept.value.clone();
         let wanted: BTreeSet<Name> = plan.wanted.iter().map(name).collect();
         let open: BTreeSet<Name> = open.iter().map(name).collect();
-        // One that is doubted is believed again by an event that comes later.
-        let last = record.notes.last();
-        let told = receivers.told();
-        let told = told.filter(|name| last.is_none_or(|last| receivers.told_since(last, name)));
-        let told: Vec<_> = told.cloned().collect();
-        record.told.extend(told);
-        if wanted.len() == plan.all && is_whole {
-            self.doubt(&mut record, &receivers, &open, now);
-            record.last = old_enough(&record.notes, receivers.note.as_ref()).map(|note| FullScan {
+        if wanted == plan.all && is_whole {
+            doubt_untold(&mut record, &receivers, &open);
+        }
+        learn(&mut record, &receivers, &plan.all);
+        if wanted == plan.all && is_whole {
+            let note = old_enough(&record.notes, receivers.present());
+            record.last = note.map(|note| FullScan {
                 ended_at: now,
                 note,
                 read: wanted,
                 open,
             });
         }
-        take_note(&mut record.notes, receivers.note);
+        take_note(&mut record.notes, receivers.present().cloned());
         if record == kept.value {
             return;
         }
@@ -296,32 +315,59 @@ impl Scans {
             }
         }
     }
+}
 
-    /// A run that nobody told of, in a repository that would have been passed over: its deliveries do not come.
-    fn doubt(
-        &self,
-        record: &mut ScanRecord,
-        receivers: &Receivers,
-        open: &BTreeSet<Name>,
-        now: Instant,
-    ) {
-        let Some(last) = record.last.clone() else {
-            return;
-        };
-        // As it would have been decided had the hour not been over.
-        let then = now.min(last.ended_at);
-        let untold: Vec<_> = open
-            .iter()
-            .filter(|name| self.is_quiet(record, receivers, name, then))
-            .cloned()
-            .collect();
-        for name in untold {
-            tracing::warn!(
-                repository = &*name,
-                "a run was found of which no webhook told: from now on it is read at every look"
-            );
-            record.told.remove(&name);
-        }
+/// Whether a full scan found nothing open there, and nothing was told of it since by those who would tell.
+fn is_silent(record: &ScanRecord, last: &FullScan, receivers: &Receivers, name: &str) -> bool {
+    let told = record.told.get(name);
+    let mut who = told.into_iter().flatten();
+    who.any(|who| receivers.by_name.contains_key(who))
+        && !record.doubted.contains_key(name)
+        && last.read.contains(name)
+        && !last.open.contains(name)
+        && !receivers.told_since(&last.note, name)
+}
+
+/// A run that nobody told of, in a repository that could have been passed over: its deliveries do not come.
+fn doubt_untold(record: &mut ScanRecord, receivers: &Receivers, open: &BTreeSet<Name>) {
+    let Some(last) = &record.last else {
+        return;
+    };
+    let untold: Vec<_> = open
+        .iter()
+        .filter(|name| is_silent(record, last, receivers, name))
+        .cloned()
+        .collect();
+    for name in untold {
+        tracing::warn!(
+            repository = &*name,
+            "a run was found of which no webhook told: from now on it is read at every look, until one tells of it"
+        );
+        record.doubted.insert(name, receivers.note.clone());
+    }
+}
+
+/// Whether an event was told of a name that is not read and that nobody told of before: it may be another name of one that
+/// is read, whose events come under this one from now on.
+fn tells_of_a_new_name(record: &ScanRecord, receivers: &Receivers, all: &BTreeSet<Name>) -> bool {
+    let mut told = receivers.told();
+    let is_new = |name: &Name| !record.told.contains_key(name) && !all.contains(name);
+    !record.told.is_empty() && told.any(|(name, _)| is_new(name))
+}
+
+/// Takes in who told of what. `all` are the repositories that are read.
+fn learn(record: &mut ScanRecord, receivers: &Receivers, all: &BTreeSet<Name>) {
+    if tells_of_a_new_name(record, receivers, all) {
+        let note = &receivers.note;
+        let doubted = all.iter().map(|name| (name.clone(), note.clone()));
+        record.doubted = doubted.collect();
+    }
+    record
+        .doubted
+        .retain(|name, since| !receivers.told_since(since, name));
+    for (name, who) in receivers.told() {
+        let told = record.told.entry(name.clone()).or_default();
+        told.insert(who.clone());
     }
 }
 

@@ -10,6 +10,10 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::IgnoredAny};
 use std::{borrow::Cow, sync::Arc};
 use thiserror::Error;
 
+/// Labels of one job that are kept: whoever writes a workflow writes them.
+const MOST_LABELS: usize = 32;
+const LONGEST_LABELS: usize = 2_048;
+
 /// The event that tells of jobs, as `X-GitHub-Event` names it.
 const WORKFLOW_JOB: &str = "workflow_job";
 
@@ -203,7 +207,7 @@ impl Payload {
                 job_id,
                 attempt: job.run_attempt.unwrap_or(1).max(1),
                 runner: runner(action, job.runner_id, job.runner_name),
-                labels: job.labels.unwrap_or_default(),
+                labels: bounded(job.labels.unwrap_or_default()),
                 repository: Some(repository.clone()),
                 received_at,
             },
@@ -214,6 +218,17 @@ impl Payload {
             enterprise,
         })
     }
+}
+
+/// The first labels: with fewer of them a job could go to more runners, and it fills no record.
+fn bounded(labels: Vec<Arc<str>>) -> Vec<Arc<str>> {
+    let mut bytes = 0;
+    let fits = |label: &Arc<str>| {
+        bytes += label.len();
+        bytes <= LONGEST_LABELS
+    };
+    let labels = labels.into_iter().take(MOST_LABELS);
+    labels.take_while(fits).collect()
 }
 
 /// The owner of a repository, as the ledger's scope.

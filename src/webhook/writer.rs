@@ -10,7 +10,7 @@ use crate::{
     clock::{Clock, Deadline},
     ledger_records,
     receiver_record::{ReceiverRecord, Refused},
-    records::{ATTEMPTS, Over, Records},
+    records::{ATTEMPTS, Over, Records, every_scope},
     runner::{RunnerName, Scope},
     store::{Key, Kind, StoreError, Swap},
     time::Instant,
@@ -88,6 +88,8 @@ impl Writer {
             missed: 0,
             beat: Deadline::within(TimeDelta::zero()),
         };
+        // So a guard of any scope knows of it before its first event, and of what it refuses.
+        writer.own(&every_scope());
         for scope in scopes {
             writer.own(&ledger_records::ledger_scope(scope));
         }

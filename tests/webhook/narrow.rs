@@ -284,3 +284,135 @@ async fn a_job_that_github_calls_over_is_closed_where_its_completed_was_lost() {
     world.pass(5).await;
     assert_eq!(world.ask().await.0.verdict(), Verdict::Terminate);
 }
+
+#[tokio::test]
+async fn what_was_doubted_stays_so_through_a_silence_until_it_tells_again() {
+    let mut world = World::settled().await;
+    world.github.register(&acme(), "r-2");
+    let job = world.github.start_job(&acme(), "r-2", "acme/cobalt");
+    for _ in 0..65 {
+        world.look().await.0.verdict();
+    }
+    world.github.finish_job(job);
+    // A silence of the receiver, and what it told before must not count again.
+    world.clock.advance(TimeDelta::minutes(2));
+    world.ask().await.0.verdict();
+    world.minute += 2;
+    for _ in 0..20 {
+        let (_, read) = world.look().await;
+        assert!(read.contains("acme/cobalt"), "{read:?}");
+    }
+    world.event("acme/cobalt").await;
+    for _ in 0..80 {
+        world.look().await.0.verdict();
+    }
+    assert!(!world.ask().await.1.contains("acme/cobalt"));
+}
+
+#[tokio::test]
+async fn a_repository_whose_receiver_has_gone_is_read() {
+    let mut world = World::new().await;
+    let other = receiver(world.store.clone(), &world.clock)
+        .named("2")
+        .unwrap();
+    let other = other.start();
+    for repository in ["acme/atlas", "acme/basalt", "acme/noise"] {
+        world.event(repository).await;
+    }
+    keep(&other, told("completed", 77).of("acme/cobalt")).await;
+    other.stop().await;
+    world.pass(7).await;
+    for _ in 0..20 {
+        let (_, read) = world.look().await;
+        assert!(read.contains("acme/cobalt"), "{read:?}");
+    }
+    assert_eq!(world.ask().await.1, set(&["acme/cobalt", "acme/noise"]));
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_ever_told_of_makes_all_prove_themselves_anew() {
+    let mut world = World::settled().await;
+    assert_eq!(world.ask().await.1, set(&["acme/noise"]));
+    // acme/cobalt has another name now, and its events come under that.
+    world.event("acme/copper").await;
+    for _ in 0..80 {
+        let (_, read) = world.look().await;
+        assert!(read.contains("acme/cobalt"), "{read:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_that_is_refused_before_any_delivery_is_known_of() {
+    let mut world = World::settled().await;
+    let other = receiver(world.store.clone(), &world.clock)
+        .named("2")
+        .unwrap();
+    let other = other.start();
+    let forged = Headers {
+        event: Some("workflow_job"),
+        signature: Some("sha256=00"),
+        ..Headers::default()
+    };
+    assert_eq!(other.receive(&forged, b"{}").await.status(), 401);
+    // It tells of itself in a second at the latest, by the clock of the machine.
+    for _ in 0..300 {
+        if world.ask().await.1 == set(&REPOSITORIES) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        world.look().await.0.verdict();
+    }
+    panic!("nobody heard of the other receiver");
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_asked_for_is_not_closed_by_a_view_that_passed_over() {
+    let mut world = World::new().await;
+    // One that is not of those that are read, and that tells of something now and then.
+    world.event("acme/gone").await;
+    for repository in REPOSITORIES {
+        world.event(repository).await;
+    }
+    for _ in 0..7 {
+        world.look().await.0.verdict();
+    }
+    assert_eq!(world.ask().await.1, set(&["acme/noise"]));
+    keep(
+        &world.receiver,
+        told("in_progress", 4_711).on(1, "r-1").of("acme/gone"),
+    )
+    .await;
+    for _ in 0..30 {
+        let (decision, _) = world.look().await;
+        let codes: Vec<_> = decision.reasons().map(|reason| reason.code()).collect();
+        assert_eq!(decision.verdict(), Verdict::Hold, "{codes:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_second_look_of_a_retirement_reads_everything() {
+    let world = World::settled().await;
+    let policy = scale_in_guard::Policy::default();
+    let retire = async || {
+        world
+            .guard
+            .retire(&world.runner, async |_| Ok::<(), String>(()))
+            .await
+    };
+    let first = retire().await;
+    assert!(
+        matches!(first, scale_in_guard::guard::Retirement::Draining { .. }),
+        "{first:?}"
+    );
+    world.clock.advance(policy.settle);
+    keep(&world.receiver, told("completed", 99).of("acme/noise")).await;
+    world.github.clear_requests();
+    let second = retire().await;
+    let asked = world.github.requests();
+    let runs = |name: &str| {
+        asked
+            .iter()
+            .any(|request| request.path == format!("/repos/{name}/actions/runs"))
+    };
+    assert!(REPOSITORIES.iter().all(|name| runs(name)), "{second:?}");
+}

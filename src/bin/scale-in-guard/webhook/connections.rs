@@ -32,7 +32,14 @@ pub(super) async fn serve(listener: TcpListener, routes: Routes, stop: impl Futu
     let mut stop = pin!(stop);
     loop {
         let accept = async {
-            let place = places.clone().acquire_owned().await;
+            let place = match places.clone().try_acquire_owned() {
+                Ok(place) => Ok(place),
+                // Whoever waits now may be GitHub, and may give up.
+                Err(_) => {
+                    routes.is_full();
+                    places.clone().acquire_owned().await
+                }
+            };
             (listener.accept().await, place)
         };
         let (accepted, place) = tokio::select! {
@@ -48,7 +55,10 @@ pub(super) async fn serve(listener: TcpListener, routes: Routes, stop: impl Futu
                 });
             }
             // Out of sockets, most likely: wait until some are closed.
-            _ => sleep(Duration::from_millis(10)).await,
+            _ => {
+                routes.is_full();
+                sleep(Duration::from_millis(10)).await;
+            }
         }
         while connections.try_join_next().is_some() {}
     }

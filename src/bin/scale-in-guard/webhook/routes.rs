@@ -6,7 +6,10 @@ use super::{
     deliver::Deliveries,
 };
 use hyper::{Method, Request, StatusCode, body::Incoming};
-use scale_in_guard::{intake::Intake, webhook::Receiver};
+use scale_in_guard::{
+    intake::Intake,
+    webhook::{Outcome, Receiver},
+};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -42,6 +45,12 @@ impl Routes {
             _ if *method == Method::GET || *method == Method::HEAD => not_found(),
             _ => not_allowed("POST"),
         }
+    }
+
+    /// No more connections are taken for now: a delivery may be lost of which nobody hears.
+    pub(super) fn is_full(&self) {
+        let full = Outcome::Unavailable("too many connections".to_owned());
+        self.receiver.refused(&full);
     }
 
     /// How it is. Anybody may ask, so it tells no names.
