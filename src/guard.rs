@@ -238,15 +238,12 @@ impl Guard {
         mark: &Mark,
         terminate: impl Fn(&Fence, TimeDelta) -> Result<Fence, FenceRefused>,
     ) -> Result<Go, Refused> {
-        let runner = permit.runner();
-        if let Err(refused) = self.pass(&permit, mark, terminate).await {
-            telemetry::refused(runner, &refused);
+        let fenced = permit.has_live_beacon(self.policy());
+        if let Err(refused) = self.pass(&permit, mark, fenced, terminate).await {
+            telemetry::refused(permit.runner(), &refused);
             return Err(refused);
         }
-        let fenced = permit.has_live_beacon(self.policy());
-        let go = permit.into_go(fenced);
-        telemetry::went(&go);
-        Ok(go)
+        Ok(permit.into_go(fenced))
     }
 
     /// Takes this step, if the permit is good before and after.
@@ -254,6 +251,7 @@ impl Guard {
         &self,
         permit: &Permit,
         mark: &Mark,
+        fenced: bool,
         terminate: impl Fn(&Fence, TimeDelta) -> Result<Fence, FenceRefused>,
     ) -> Result<(), Refused> {
         self.is_good(permit)?;
@@ -262,7 +260,12 @@ impl Guard {
         self.note_departure(runner).await;
         // With the fence in hand: who pins a runner from now on finds that it is going.
         let unpinned = self.is_unpinned(permit).await;
-        if let Err(refused) = unpinned.and_then(|()| self.is_good(permit)) {
+        let passed = unpinned.and_then(|()| self.is_good(permit)).and_then(|()| {
+            // Whoever observes may take long over it: so it is told before the last look at the clock, not after.
+            telemetry::went(runner, permit.basis(), fenced);
+            self.is_good(permit)
+        });
+        if let Err(refused) = passed {
             self.end(runner, mark, Ended::GivenUp).await;
             return Err(refused);
         }

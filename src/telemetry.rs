@@ -5,10 +5,10 @@
 //! decision. None of it is written per runner into a label, so that a fleet of any size has the same few series.
 
 use crate::{
-    decision::{Claims, Decision, Verdict},
+    decision::{Basis, Claims, Decision, Verdict},
     evidence::{Claim, Signal},
     guard::Mode,
-    permit::{Go, Refused},
+    permit::Refused,
     runner::Runner,
     shadow::busy_only,
     time::age,
@@ -172,11 +172,10 @@ fn tell(decision: &Decision, mode: Mode) {
     }
 }
 
-/// A permit became a go.
-pub(crate) fn went(go: &Go) {
+/// A permit becomes a go, unless telling it takes until the permit has expired: then it is told as refused, too.
+pub(crate) fn went(runner: &Runner, basis: Basis, fenced: bool) {
     quietly(|| {
-        let runner = go.runner();
-        let (basis, fenced) = (go.basis().as_str(), go.fenced());
+        let basis = basis.as_str();
         tracing::info!(runner = %runner.name, scope = %runner.scope, basis, fenced, "go");
         let fenced = if fenced { "true" } else { "false" };
         count(GOES, &[("basis", basis), ("fenced", fenced)]);

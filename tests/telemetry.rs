@@ -14,6 +14,7 @@ use metrics::{
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use scale_in_guard::{
     Decision, Guard, Job, JobStatus, JobsView, Registration, Runner, Signal, Status, Verdict,
+    permit::Refused,
     runner::RunnerRef,
     telemetry,
     testing::{FakeGitHub, ManualClock, ScriptedSource},
@@ -196,6 +197,51 @@ async fn an_observer_that_breaks_changes_no_decision() {
     let unobserved = World::new().story().await;
     let _guard = set_default_local_recorder(&Broken);
     assert_eq!(World::new().story().await, unobserved);
+}
+
+/// A recorder that takes eleven seconds to count a go.
+struct Slow(ManualClock);
+
+impl CounterFn for Slow {
+    fn increment(&self, _: u64) {
+        self.0.advance(TimeDelta::seconds(11));
+    }
+    fn absolute(&self, _: u64) {}
+}
+
+impl Recorder for Slow {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        match key.name() == telemetry::GOES {
+            true => Counter::from_arc(Arc::new(Self(self.0.clone()))),
+            false => Counter::noop(),
+        }
+    }
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[tokio::test]
+async fn an_observer_that_blocks_makes_a_refusal_and_no_late_go() {
+    let world = World::new();
+    let _ = world.guard.can_terminate(&world.runner).await;
+    world.clock.advance(TimeDelta::minutes(5));
+    let Decision::Terminate(permit) = world.guard.can_terminate(&world.runner).await else {
+        panic!("the window is over");
+    };
+    let slow = Slow(world.clock.clone());
+    let _guard = set_default_local_recorder(&slow);
+    let late = world.guard.redeem(permit).await.unwrap_err();
+    assert!(matches!(late, Refused::Expired { .. }), "{late}");
+    // And nothing is left outstanding.
+    let again = world.guard.can_terminate(&world.runner).await;
+    assert_eq!(again.verdict(), Verdict::Terminate);
 }
 
 #[test]

@@ -94,6 +94,16 @@ async fn a_command_that_fails_or_is_not_there_is_4_and_needs_a_new_decision() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_told_between_the_go_and_the_command() {
+    let world = Deployment::of(REPO).await;
+    world.github.register(&world.scope, "r-1");
+    let done = retire(&world, &["--wait"], &["/bin/sh", "-c", "echo noise >&2"]);
+    assert_eq!(done.code, 0, "{}{}", done.out, done.err);
+    let at = |said: &str| done.err.find(said).unwrap();
+    assert!(at("noise") < at("no live beacon"), "{}", done.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_done_was_done_also_where_nobody_reads_it() {
     let world = Deployment::of(REPO).await;
     let policy = hasty(&world);

@@ -5,6 +5,7 @@ use crate::{
     deployment::{Deployment, Subject, unless_refused},
     terminal::tell,
 };
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use scale_in_guard::{
     Decision, Go,
@@ -18,6 +19,7 @@ use std::{
     fmt, io,
     io::Write,
     process::{Command, ExitCode, Stdio},
+    time::Instant,
 };
 use tokio::{task::spawn_blocking, time::sleep};
 
@@ -106,22 +108,37 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
 }
 
 /// When to go on with a drain that stands.
-fn resume_at<E>(retirement: &Retirement<E>) -> Option<chrono::DateTime<chrono::Utc>> {
+fn resume_at<E>(retirement: &Retirement<E>) -> Option<DateTime<Utc>> {
     match retirement {
         Retirement::Draining { resume_at, .. } => Some(*resume_at),
-        Retirement::Undecided { .. } => Some(now() + chrono::TimeDelta::seconds(5)),
+        Retirement::Undecided { .. } => Some(now() + TimeDelta::seconds(5)),
         // Whoever is asked again soon enough is asked once more to deregister; else it begins anew.
         Retirement::Stopped {
             why: Setback::Deregistering { .. } | Setback::Refused(Refused::Expired { .. }),
             ..
-        } => Some(now() + chrono::TimeDelta::seconds(1)),
+        } => Some(now() + TimeDelta::seconds(1)),
         _ => None,
     }
 }
 
-fn now() -> chrono::DateTime<chrono::Utc> {
+fn now() -> DateTime<Utc> {
     use scale_in_guard::clock::{Clock, SystemClock};
     SystemClock.now()
+}
+
+/// Until when COMMAND may be run, by the wall clock and by the monotonic one, which nobody sets.
+#[derive(Debug, Clone, Copy)]
+struct Until(DateTime<Utc>, Instant);
+
+impl Until {
+    fn of(deadline: DateTime<Utc>) -> Self {
+        let left = (deadline - now()).to_std().unwrap_or_default();
+        Self(deadline, Instant::now() + left)
+    }
+
+    fn is_over(self, wall: DateTime<Utc>, monotonic: Instant) -> bool {
+        wall >= self.0 || monotonic >= self.1
+    }
 }
 
 /// Why COMMAND did not do its work.
@@ -137,10 +154,7 @@ impl fmt::Display for Failed {
 impl Arguments {
     /// Runs COMMAND.
     async fn terminate(&self, go: Go) -> Result<(), Failed> {
-        if !go.fenced() {
-            tell("no live beacon on its host: no job could have taken the runner back");
-        }
-        let deadline = go.deadline();
+        let until = Until::of(go.deadline());
         let mut words = self.command.iter();
         let program = words.next().ok_or(Failed("no command".to_owned()))?;
         let mut command = Command::new(program);
@@ -161,17 +175,30 @@ impl Arguments {
             command.stdout(Stdio::from(io::stderr()));
         }
         let shown = program.to_string_lossy().into_owned();
-        let ended = spawn_blocking(move || command.status()).await;
-        if now() > deadline {
+        // A thread for it may have been long in coming: nothing may stand between this and COMMAND.
+        let ran = spawn_blocking(move || match until.is_over(now(), Instant::now()) {
+            true => None,
+            false => Some(command.status()),
+        });
+        let ended = ran.await;
+        // Only now: to tell somebody may take long.
+        if !go.fenced() {
+            tell("no live beacon on its host: no job could have taken the runner back");
+        }
+        let over = now() - go.deadline();
+        if matches!(ended, Ok(Some(_))) && over > TimeDelta::zero() {
             tell(format_args!(
                 "{shown} ended {} s after its go: others may have begun to let the runner go",
-                (now() - deadline).num_seconds()
+                over.num_seconds()
             ));
         }
         match ended {
-            Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => Err(Failed(format!("{shown}: {status}"))),
-            Ok(Err(error)) => Err(Failed(format!("{shown}: {error}"))),
+            Ok(Some(Ok(status))) if status.success() => Ok(()),
+            Ok(Some(Ok(status))) => Err(Failed(format!("{shown}: {status}"))),
+            Ok(Some(Err(error))) => Err(Failed(format!("{shown}: {error}"))),
+            Ok(None) => Err(Failed(format!(
+                "too late for {shown}: its go was over before it could be run"
+            ))),
             Err(broken) => Err(Failed(format!("{shown}: {broken}"))),
         }
     }
@@ -232,5 +259,23 @@ fn code(why: &Setback) -> &'static str {
         Setback::Deregistering { .. } => "deregistering",
         Setback::Occupied => "occupied",
         _ => "refused",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_go_is_over_by_either_clock() {
+        let (wall, monotonic) = (now(), Instant::now());
+        let until = Until(wall, monotonic);
+        let (a_second, second) = (TimeDelta::seconds(1), Duration::from_secs(1));
+        let earlier = monotonic.checked_sub(second);
+        assert!(earlier.is_some_and(|earlier| !until.is_over(wall - a_second, earlier)));
+        assert!(earlier.is_some_and(|earlier| until.is_over(wall, earlier)));
+        assert!(until.is_over(wall - a_second, monotonic));
+        assert!(Until::of(wall - a_second).is_over(wall - a_second, Instant::now()));
     }
 }
