@@ -328,18 +328,19 @@ async fn change<R>(
             ..
         } = records.read_one(&key).await?;
         let before = pins.clone();
+        pins.retain(|pin| pin.stands_at(now));
+        let result = change(&mut pins);
         if lost.is_some() {
+            // Afterwards: what takes the scope's pins away meant those that it could know of, not this one.
             let target = scope.cloned().map_or(Target::Everything, Target::Scope);
-            pins = vec![Pin {
+            pins.push(Pin {
                 target: Some(target.in_lower_case()),
                 note: "the pins that were kept here cannot be read; unpin this when you know whom they were about".into(),
                 by: Some("scale-in-guard".into()),
                 since: Some(now),
                 until: None,
-            }];
+            });
         }
-        pins.retain(|pin| pin.stands_at(now));
-        let result = change(&mut pins);
         if pins == before && lost.is_none() {
             return Ok(result);
         }
