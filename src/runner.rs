@@ -308,7 +308,10 @@ impl Runner {
 /// Whether a runner with the labels `have` could be sent a job that asks for `wanted`. GitHub compares
 /// labels without regard to case.
 pub(crate) fn fits(have: &[Arc<str>], wanted: &[Arc<str>]) -> bool {
-    let has = |want: &Arc<str>| have.iter().any(|have| have.eq_ignore_ascii_case(want));
+    let is_same = |one: &str, other: &str| {
+        one.eq_ignore_ascii_case(other) || one.to_lowercase() == other.to_lowercase()
+    };
+    let has = |want: &Arc<str>| have.iter().any(|have| is_same(have, want));
     wanted.iter().all(has)
 }
 
@@ -361,6 +364,23 @@ impl RunnerRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_fit_in_any_case_of_any_alphabet() {
+        let labels = |labels: &[&str]| labels.iter().map(|&label| label.into()).collect::<Vec<_>>();
+        for (have, wanted, expected) in [
+            (&["GPU", "linux"][..], &["gpu"][..], true),
+            (&["BÜRO"], &["büro"], true),
+            (&["büro"], &["BÜRO"], true),
+            (&["ΑΣ"], &["ας"], true),
+            (&["gpu"], &["gpus"], false),
+            (&["gpu"], &["gpu", "linux"], false),
+            (&[], &[], true),
+        ] {
+            let fit = fits(&labels(have), &labels(wanted));
+            assert_eq!(fit, expected, "{have:?} {wanted:?}");
+        }
+    }
 
     #[test]
     fn a_scope_reads_back_as_written() {
