@@ -349,6 +349,8 @@ impl Fence {
         match &self.state {
             State::Free => false,
             State::Taken { deregistered, .. } => *deregistered,
+            // It is gone: a job that starts under its name is another instance's.
+            State::Terminating { .. } if self.last == Some(Ended::Terminated) => false,
             State::Draining(drain) | State::Terminating { drain, .. } => {
                 drain.deregistration == Deregistration::Done
             }
@@ -486,10 +488,14 @@ impl Fence {
     }
 
     fn terminating(&self, drain: Drain, policy: &Policy) -> Self {
-        self.to(State::Terminating {
-            drain,
-            go_seconds: policy.permit_ttl.num_seconds().saturating_add(1),
-        })
+        Self {
+            // What became of an earlier drain says nothing about this one.
+            last: None,
+            ..self.to(State::Terminating {
+                drain,
+                go_seconds: policy.permit_ttl.num_seconds().saturating_add(1),
+            })
+        }
     }
 
     /// Whether something new may begin; `epoch` as for [`drain`](Self::drain).
@@ -776,6 +782,19 @@ mod tests {
             .unwrap();
         let taken = done.take(1);
         assert!(told(&taken) && told(&taken.take(2)));
+        let terminating = done.terminate(&mark, seconds(90), &policy()).unwrap();
+        assert!(told(&terminating.take(1)), "it may not be gone yet");
+        let gone = terminating.end(&mark, Ended::Terminated);
+        assert!(!told(&gone.take(1)), "a new instance of its name");
+        // What became of an earlier one does not count.
+        let again = drain("two", Deregistration::Due);
+        let second = again.mark(0);
+        let due = gone.drain(0, again, DRAIN_LAPSES).unwrap();
+        let done = due.deregistered(&second, Deregistration::Done, seconds(0));
+        let terminating = done.unwrap().terminate(&second, seconds(90), &policy());
+        let terminating = terminating.unwrap();
+        assert_eq!(terminating.last(), None);
+        assert!(told(&terminating.take(1)));
         let reported = taken.reported();
         assert!(!told(&reported));
         assert_eq!(reported.epoch(), taken.epoch());
