@@ -10,14 +10,18 @@ use crate::{
     runner::{Runner, Scope},
     seen::Labels,
     store::{Key, Kind, Record, Store, StoreError, Swap},
-    time::Instant,
+    time::{Instant, age},
 };
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 use thiserror::Error;
 
 /// How many pins one scope may have, and everything.
 const MOST: usize = 256;
+
+/// How long a pin is kept that has ended. Whoever writes has a clock of their own, and it may be ahead.
+const KEPT_AFTERWARDS: TimeDelta = TimeDelta::days(1);
 
 /// The longest note, in bytes.
 const NOTE_BYTES: usize = 512;
@@ -53,17 +57,18 @@ fn refused(key: &'static str, what: impl Into<String>) -> PinError {
 /// who pinned them and why. A permit that is out already is not redeemed any more; a go that somebody already acts on
 /// is not called back.
 ///
-/// Of one target each operator (`by`) has one pin: another one takes its place. A label pin holds every runner that
+/// Of one target each operator (`by`) has one pin: another one takes its place, and ends no earlier than it; to shorten
+/// a pin, [`unpin`] first. What is given back is the pin as it stands now. A label pin holds every runner that
 /// has the label in any case, and every one whose labels nobody knows.
 ///
 /// Pins are kept for every GitHub on the store: who pins a runner must not have to know by which URL a guard asks for
-/// it. Those that have ended are forgotten when the next one is written. A scope has 256 at the most, and so has
-/// everything.
+/// it. Those that ended a day ago are forgotten when the next one is written, or earlier where there is no room. A
+/// scope has 256 at the most, and so has everything.
 ///
 /// # Errors
 /// [`PinError::Refused`] where the pin has no target, no note or one of more than 512 bytes, has ended already, or is
 /// one too many; [`PinError::Store`] when it could not be written: it may be set or not, and can be set again.
-pub async fn pin(store: impl Store + 'static, pin: Pin, now: Instant) -> Result<(), PinError> {
+pub async fn pin(store: impl Store + 'static, pin: Pin, now: Instant) -> Result<Pin, PinError> {
     set(&of_any_github(store), pin, now).await
 }
 
@@ -97,7 +102,7 @@ impl Guard {
     ///
     /// # Errors
     /// As [`pin`].
-    pub async fn pin(&self, target: Target, by: &str, note: &str) -> Result<(), PinError> {
+    pub async fn pin(&self, target: Target, by: &str, note: &str) -> Result<Pin, PinError> {
         let pin = Pin {
             target: Some(target),
             note: note.into(),
@@ -117,7 +122,7 @@ impl Guard {
         by: &str,
         note: &str,
         until: Instant,
-    ) -> Result<(), PinError> {
+    ) -> Result<Pin, PinError> {
         let pin = Pin {
             target: Some(target),
             note: note.into(),
@@ -234,14 +239,21 @@ fn key_of(records: &Records, scope: Option<&Scope>) -> Key {
     }
 }
 
-async fn set(records: &Records, mut pin: Pin, now: Instant) -> Result<(), PinError> {
+async fn set(records: &Records, mut pin: Pin, now: Instant) -> Result<Pin, PinError> {
     check(&pin, now)?;
     pin.since.get_or_insert(now);
     let target = pin.target.take().map(Target::in_lower_case);
     let pin = Pin { target, ..pin };
     let scope = pin.target.as_ref().and_then(Target::scope).cloned();
     change(records, scope.as_ref(), now, |pins| {
-        pins.retain(|known| (&known.target, &known.by) != (&pin.target, &pin.by));
+        let mut pin = pin.clone();
+        let same = |known: &mut Pin| (&known.target, &known.by) == (&pin.target, &pin.by);
+        let replaced: Vec<_> = pins.extract_if(.., same).collect();
+        // No end at all is later than any.
+        for known in replaced {
+            pin.until = known.until.zip(pin.until).map(|(one, other)| one.max(other));
+        }
+        make_room(pins, now);
         if pins.len() >= MOST {
             let whose = scope.as_ref().map_or("everything".into(), Scope::to_string);
             return Err(refused(
@@ -250,9 +262,18 @@ async fn set(records: &Records, mut pin: Pin, now: Instant) -> Result<(), PinErr
             ));
         }
         pins.push(pin.clone());
-        Ok(())
+        Ok(pin)
     })
     .await?
+}
+
+/// Forgets the pin that ended first, where there is no room for another one.
+fn make_room(pins: &mut Vec<Pin>, now: Instant) {
+    let ended = pins.iter().enumerate().filter(|(_, pin)| !pin.stands_at(now));
+    let first = ended.min_by_key(|(_, pin)| pin.until).map(|(at, _)| at);
+    if let (true, Some(first)) = (pins.len() >= MOST, first) {
+        pins.remove(first);
+    }
 }
 
 fn check(pin: &Pin, now: Instant) -> Result<(), PinError> {
@@ -288,6 +309,7 @@ async fn take_away(
     let target = target.clone().in_lower_case();
     let taken = change(records, target.scope(), now, |pins| {
         pins.extract_if(.., |pin| pin.target.as_ref() == Some(&target))
+            .filter(|pin| pin.stands_at(now))
             .collect()
     });
     taken.await
@@ -311,7 +333,7 @@ pub(super) async fn standing(
     Ok(standing)
 }
 
-/// Changes the pins of a scope, or of everything, without those that have ended. Where they cannot be read, nobody
+/// Changes the pins of a scope, or of everything, without those that ended long ago. Where they cannot be read, nobody
 /// knows whom they kept: then all of the scope is pinned in their place, until somebody takes that away.
 async fn change<R>(
     records: &Records,
@@ -328,7 +350,8 @@ async fn change<R>(
             ..
         } = records.read_one(&key).await?;
         let before = pins.clone();
-        pins.retain(|pin| pin.stands_at(now));
+        let is_forgotten = |until| age(now, until) >= KEPT_AFTERWARDS;
+        pins.retain(|pin| !pin.until.is_some_and(is_forgotten));
         let result = change(&mut pins);
         if lost.is_some() {
             // Afterwards: what takes the scope's pins away meant those that it could know of, not this one.

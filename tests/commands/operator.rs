@@ -184,6 +184,22 @@ async fn pins_are_set_listed_heeded_and_taken_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_name_is_nobody() {
+    let world = Deployment::of(REPO).await;
+    for (user, logname, by) in [("", "ann", "ann"), (" ", "", "unknown"), ("bob", "ann", "bob")] {
+        let mut command = world.command();
+        command
+            .env("USER", user)
+            .env("LOGNAME", logname)
+            .args(["pin", "--everything", "--note", by]);
+        let ran = world.ran(&mut command);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let pins = asked(&world, &["pins"]).out;
+        assert!(pins.contains(&format!("by {by}: {by}")), "{pins}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_pin_is_refused() {
     let world = Deployment::of(REPO).await;
     for arguments in [

@@ -60,7 +60,7 @@ async fn an_incident_replays_as_it_was_decided() -> Result<(), PinError> {
                         "ann",
                         "a look",
                     )
-                    .await?
+                    .await?;
             }
             _ => {}
         }

@@ -117,7 +117,7 @@ async fn a_pin_of_everything_reaches_every_github_on_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pin_ends_by_itself_and_is_forgotten_with_the_next_write() {
+async fn a_pin_ends_by_itself_and_is_forgotten_a_day_later() {
     let world = World::new();
     let guard = world.guard();
     let it = runner("r-1");
@@ -145,11 +145,68 @@ async fn a_pin_ends_by_itself_and_is_forgotten_with_the_next_write() {
             .len(),
         1
     );
-    pin(world.store.clone(), of(called("r-2")), world.now())
-        .await
-        .unwrap();
-    let kept = record(&world, &scope()).await;
-    assert_eq!(kept["pins"].as_array().unwrap().len(), 1, "{kept}");
+    // Whose clock is ahead by hours forgets none that others still heed.
+    for (ahead, left) in [(TimeDelta::hours(23), 2), (TimeDelta::hours(24), 1)] {
+        pin(world.store.clone(), of(called("r-2")), world.now() + ahead)
+            .await
+            .unwrap();
+        let kept = record(&world, &scope()).await;
+        assert_eq!(kept["pins"].as_array().unwrap().len(), left, "{kept}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pins_that_have_ended_take_no_room_and_are_not_given_back() {
+    let world = World::new();
+    let until = Some(world.now() + TimeDelta::minutes(1));
+    for count in 0..256 {
+        let one = of(called(&format!("r-{count}")));
+        let one = Pin { until, ..one };
+        pin(world.store.clone(), one, world.now()).await.unwrap();
+    }
+    world.later(1);
+    let another = pin(world.store.clone(), of(called("r-256")), world.now()).await;
+    assert!(another.is_ok(), "{another:?}");
+    let taken = unpin(world.store.clone(), &called("r-7"), world.now()).await;
+    assert!(taken.unwrap().is_empty(), "it stood no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pin_ends_no_earlier_than_the_one_whose_place_it_takes() {
+    let world = World::new();
+    let at = |hours| Some(world.now() + TimeDelta::hours(hours));
+    for (asked, stands) in [
+        (at(2), at(2)),
+        (at(1), at(2)),
+        (at(3), at(3)),
+        (None, None),
+        (at(4), None),
+    ] {
+        let one = Pin {
+            until: asked,
+            ..of(called("r-1"))
+        };
+        let given = pin(world.store.clone(), one, world.now()).await.unwrap();
+        assert_eq!(given.until, stands);
+        let standing = pins(world.store.clone(), Some(&scope()), world.now()).await;
+        assert_eq!(standing.unwrap(), [given]);
+    }
+    // Somebody else's is another one; and who wants an earlier end takes it away first.
+    let by_bob = Pin {
+        until: at(1),
+        by: Some("bob".into()),
+        ..of(called("r-1"))
+    };
+    let given = pin(world.store.clone(), by_bob, world.now()).await.unwrap();
+    assert_eq!(given.until, at(1));
+    let taken = unpin(world.store.clone(), &called("r-1"), world.now()).await;
+    assert_eq!(taken.unwrap().len(), 2);
+    let one = Pin {
+        until: at(1),
+        ..of(called("r-1"))
+    };
+    let given = pin(world.store.clone(), one, world.now()).await.unwrap();
+    assert_eq!(given.until, at(1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,7 +56,8 @@ struct Where {
 #[derive(Args)]
 #[command(after_long_help = "\
 Without --for and --until a pin stands until somebody takes it away with unpin.
-Of one target everybody has one pin: another by the same name takes its place.
+Of one target everybody has one pin: another by the same name takes its place, and ends no earlier than it. To shorten
+a pin, unpin first.
 Pins count for every GitHub on the store: --api-url changes nothing.
 
 Exit status: 0, or 2 when it was refused or could not be written.
@@ -174,7 +175,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
         since: Some(now),
         until,
     };
-    guard::pin(kept.store().await?, pin, now).await?;
+    let Pin { until, .. } = guard::pin(kept.store().await?, pin, now).await?;
     let lasts = match until {
         Some(until) => format!("until {}", until.to_rfc3339_opts(SecondsFormat::Secs, true)),
         None => "for ever: until somebody takes the pin away with unpin".to_owned(),

@@ -23,6 +23,8 @@ pub(crate) fn words(text: &str) -> Result<String, String> {
 /// The user's name.
 pub(crate) fn user() -> String {
     let named = ["USER", "LOGNAME", "USERNAME"];
-    let user = named.iter().find_map(|name| env::var(name).ok());
+    let mut given = named.iter().filter_map(|name| env::var(name).ok());
+    // One that says nothing names nobody.
+    let user = given.find_map(|name| words(&name).ok());
     user.unwrap_or_else(|| "unknown".to_owned())
 }
