@@ -28,7 +28,7 @@ pub use scopes::{KnownScope, scopes};
 pub use status::{FleetStatus, RunnerStatus, status};
 pub use sweep::Sweep;
 
-use self::{fencing::new_nonce, sweep::Whom};
+use self::{conclude::Aim, fencing::new_nonce, sweep::Whom};
 use crate::{
     clock::{Clock, Deadline, monotonic},
     decision::Decision,
@@ -374,8 +374,8 @@ impl Guard {
         let ask = ask.with_told(recalled.told_open(runner));
         let ask = ask.wanting_all(second_look_of.is_some());
         let evidence = self.gather(&ask, |_| true).await;
-        let depth = Depth::Permit;
-        self.conclude(runner, evidence, recalled, second_look_of, depth, deadline)
+        let aim = Aim::Permit;
+        self.conclude(runner, evidence, recalled, second_look_of, aim, deadline)
             .await
     }
 

@@ -16,7 +16,6 @@ use crate::{
     memory::Memory,
     records::{ATTEMPTS, Over},
     runner::{Runner, RunnerId},
-    source::Depth,
     store::{Key, Kind, Record, StoreError, Swap},
 };
 use std::sync::Arc;
@@ -38,6 +37,29 @@ pub(super) struct Recalled {
     trouble: Option<String>,
     /// Whether this look can be kept: not where nobody knows what is there.
     can_be_kept: bool,
+}
+
+/// What a look is for, and so what is kept of it beside the memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// A permit: what was decided is kept.
+    Permit,
+    /// A survey: that a runner must stay is kept. That it may go is no outcome yet, for it is looked at by itself
+    /// before it may.
+    Survey,
+    /// The memory alone: nobody hears what was decided.
+    Memory,
+}
+
+impl Aim {
+    /// Whether this decision is what somebody hears.
+    fn keeps(self, verdict: Verdict) -> bool {
+        match self {
+            Self::Permit => true,
+            Self::Survey => verdict == Verdict::Hold,
+            Self::Memory => false,
+        }
+    }
 }
 
 impl Recalled {
@@ -192,15 +214,14 @@ impl Guard {
         (decision, memory)
     }
 
-    /// Decides on what was gathered, and keeps the look. A look that cannot be kept gives no permit. That a survey
-    /// would let a runner go is no outcome yet: it is looked at by itself before it may.
+    /// Decides on what was gathered, and keeps the look. A look that cannot be kept gives no permit.
     pub(super) async fn conclude(
         &self,
         runner: &Runner,
         evidence: Vec<Evidence>,
         mut recalled: Recalled,
         second_look_of: Option<&Nonce>,
-        depth: Depth,
+        aim: Aim,
         deadline: Deadline,
     ) -> Decision {
         let [key, ..] = self.keys(runner);
@@ -216,13 +237,15 @@ impl Guard {
                 || recalled.trouble.is_some()
                 || memory.is_news(&recalled.memory, self.policy());
             if !recalled.can_be_kept || !is_worth_it {
-                self.keep_outcome(&decision, &recalled, deadline).await;
+                if aim.keeps(decision.verdict()) {
+                    self.keep_outcome(&decision, &recalled, deadline).await;
+                }
                 return self.timed(decision);
             }
             let known = recalled.outcome.as_ref();
-            let outcome = match (depth, decision.verdict()) {
-                (Depth::Survey, Verdict::Terminate) => recalled.outcome.clone(),
-                _ => Some(Outcome::of(&decision, self.mode()).after(known)),
+            let outcome = match aim.keeps(decision.verdict()) {
+                true => Some(Outcome::of(&decision, self.mode()).after(known)),
+                false => recalled.outcome.clone(),
             };
             let remembered = Remembered { memory, outcome };
             let write = records.write(&key, &recalled.over, &remembered);

@@ -1,7 +1,10 @@
 //! Many runners at once: what is shared is read once, what is dear only where it can help, and a permit
 //! is made when it is pulled.
 
-use super::{Guard, TO_REMEMBER, conclude::Recalled};
+use super::{
+    Guard, TO_REMEMBER,
+    conclude::{Aim, Recalled},
+};
 use crate::{
     clock::Deadline,
     decision::{Decision, Verdict},
@@ -238,8 +241,12 @@ impl Guard {
             let scans = self.gather(&ask, |source| !cheap(source.cost()));
             evidence.extend(scans.await);
         }
-        // Also of one that is passed over: that it was seen registered must not be forgotten.
-        let concluded = self.conclude(&runner, evidence, recalled, None, Depth::Survey, deadline);
+        let aim = match is_passed_over {
+            // That it was seen registered must not be forgotten.
+            true => Aim::Memory,
+            false => Aim::Survey,
+        };
+        let concluded = self.conclude(&runner, evidence, recalled, None, aim, deadline);
         let decision = concluded.await;
         (!is_passed_over).then_some(decision)
     }

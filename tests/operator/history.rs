@@ -38,6 +38,27 @@ async fn replayed(world: &World, name: &str) -> (Vec<String>, Vec<String>) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_a_runner_that_phantoms_pass_over_the_memory_alone_is_kept() {
+    let world = World::new();
+    let guard = world.guard();
+    world.shows(true, &["linux"]);
+    assert!(guard.phantoms([runner("r-1")]).next().await.is_none());
+    let name = "r-1".parse().unwrap();
+    let kept = guard.history(&scope(), &name).await.unwrap();
+    assert!(kept.decisions.is_empty(), "{kept:?}");
+    assert!(world.store.writes_of(Kind::Memory) > 0);
+    // What was decided before stays the last decision.
+    let decided = guard.can_terminate(&runner("r-1")).await;
+    assert_eq!(decided.verdict(), Verdict::Hold);
+    let before = guard.history(&scope(), &name).await.unwrap();
+    assert_eq!(before.decisions.len(), 1);
+    world.later(30);
+    world.shows(false, &["linux"]);
+    assert!(guard.phantoms([runner("r-1")]).next().await.is_none());
+    assert_eq!(guard.history(&scope(), &name).await.unwrap(), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_incident_replays_as_it_was_decided() -> Result<(), PinError> {
     let world = World::new();
     let guard = world.guard();
