@@ -25,6 +25,10 @@ impl Unknown {
         }
         let whole = serde_json::from_str(record).ok()?;
         let read = serde_json::to_value(read).ok()?;
+        // Or in another order, or with other blanks.
+        if whole == read {
+            return None;
+        }
         Some(Self(Arc::new(Texts { whole, read })))
     }
 
@@ -35,8 +39,13 @@ impl Unknown {
     }
 }
 
+/// What says where an object stands, or of which course of events it is: where it is another one, what a later version
+/// wrote beside it was about the old one.
+const DECISIVE: [&str; 2] = ["state", "nonce"];
+
 fn carry(whole: &Value, read: &Value, new: &mut Value) {
     match (whole, read, new) {
+        (_, read, new) if DECISIVE.iter().any(|name| read.get(name) != new.get(name)) => {}
         (Value::Object(whole), Value::Object(read), Value::Object(new)) => {
             for (name, whole) in whole {
                 match (read.get(name), new.get_mut(name)) {
@@ -49,16 +58,31 @@ fn carry(whole: &Value, read: &Value, new: &mut Value) {
                 }
             }
         }
-        // An entry of a list is known again by what was read of it.
+        // An entry of a list is known again by what was read of it; one that changed, by its name.
         (Value::Array(whole), Value::Array(read), Value::Array(new)) => {
             for entry in new {
-                let known = read.iter().zip(whole).find(|(read, _)| *read == entry);
-                if let Some((_, whole)) = known {
+                let known = || read.iter().zip(whole);
+                if let Some((_, whole)) = known().find(|(read, _)| *read == entry) {
                     *entry = whole.clone();
+                    continue;
+                }
+                let mut named = known().filter(|(read, _)| is_of_one_name(read, entry));
+                if let (Some((read, whole)), None) = (named.next(), named.next()) {
+                    carry(whole, read, entry);
                 }
             }
         }
         _ => {}
+    }
+}
+
+/// Whether two entries are about the same: the same attempt of the same number, or, without numbers, the same name.
+fn is_of_one_name(one: &Value, other: &Value) -> bool {
+    let same = |name| one.get(name) == other.get(name);
+    match (one.get("id"), one.get("name")) {
+        (Some(_), _) => same("id") && same("attempt"),
+        (None, Some(_)) => other.get("id").is_none() && same("name"),
+        (None, None) => false,
     }
 }
 
@@ -78,8 +102,26 @@ mod tests {
     }
 
     #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+    #[serde(default)]
     struct Inner {
         name: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        attempt: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        state: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nonce: Option<String>,
+    }
+
+    impl Inner {
+        fn named(name: &str) -> Self {
+            Self {
+                name: name.to_owned(),
+                ..Self::default()
+            }
+        }
     }
 
     /// What is written when this version changes a record.
@@ -107,7 +149,7 @@ mod tests {
             outer.count = 2;
             outer.inner.as_mut().unwrap().name = "z".to_owned();
             outer.list.remove(0);
-            outer.list.push(Inner { name: "d".into() });
+            outer.list.push(Inner::named("d"));
         });
         let expected = json!({
             "count": 2,
@@ -126,6 +168,57 @@ mod tests {
     }
 
     #[test]
+    fn what_was_beside_another_state_or_nonce_is_not_carried() {
+        for name in ["state", "nonce"] {
+            let record = json!({"count": 1, "inner": {"name": "a", name: "one", "colour": "red"}, "list": []});
+            let change = |outer: &mut Outer, to: &str| {
+                let inner = outer.inner.as_mut().unwrap();
+                inner.name = "z".to_owned();
+                match name {
+                    "state" => inner.state = Some(to.to_owned()),
+                    _ => inner.nonce = Some(to.to_owned()),
+                }
+            };
+            let same = changed(&record, |outer| change(outer, "one"));
+            assert_eq!(same["inner"]["colour"], "red");
+            let other = changed(&record, |outer| change(outer, "two"));
+            assert_eq!(other["inner"], json!({"name": "z", name: "two"}));
+        }
+    }
+
+    #[test]
+    fn an_entry_that_changed_is_known_again_by_its_number_or_its_name() {
+        let record = json!({"count": 1, "list": [
+            {"name": "a", "id": 7, "attempt": 1, "size": 1},
+            {"name": "a", "id": 7, "attempt": 2, "size": 2},
+            {"name": "b", "attempt": 1, "size": 3},
+            {"name": "c", "size": 4},
+            {"name": "c", "size": 5},
+            {"name": "d", "state": "queued", "size": 6},
+        ]});
+        let written = changed(&record, |outer| {
+            outer.list.reverse();
+            for inner in &mut outer.list {
+                match inner.name.as_str() {
+                    "a" => inner.name = "z".to_owned(),
+                    "d" => inner.state = Some("over".to_owned()),
+                    _ => inner.attempt = Some(9),
+                }
+            }
+        });
+        let expected = json!([
+            {"name": "d", "state": "over"},
+            // Which of the two, nobody knows.
+            {"name": "c", "attempt": 9},
+            {"name": "c", "attempt": 9},
+            {"name": "b", "attempt": 9, "size": 3},
+            {"name": "z", "id": 7, "attempt": 2, "size": 2},
+            {"name": "z", "id": 7, "attempt": 1, "size": 1},
+        ]);
+        assert_eq!(written["list"], expected);
+    }
+
+    #[test]
     fn what_this_version_wrote_holds_nothing_more() {
         let value = Outer {
             count: 3,
@@ -134,5 +227,8 @@ mod tests {
         let text = serde_json::to_string(&value).unwrap();
         assert!(Unknown::beside(&value, &text).is_none());
         assert!(Unknown::beside(&value, &text.replace('3', "4")).is_some());
+        // Nor does it where a store gives it back in another order, or with blanks.
+        let otherwise = r#"{ "list": [], "count": 3 }"#;
+        assert!(Unknown::beside(&value, otherwise).is_none());
     }
 }
