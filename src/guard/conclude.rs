@@ -309,7 +309,8 @@ impl Guard {
         match decision {
             Decision::Terminate(permit) => {
                 let left = crate::time::age(permit.expires_at(), self.now());
-                let left = left.to_std().unwrap_or_default();
+                let left = left.min(self.policy().permit_ttl).to_std();
+                let left = left.unwrap_or_default();
                 Decision::Terminate(permit.expiring(monotonic() + left))
             }
             hold => hold,

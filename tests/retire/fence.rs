@@ -198,6 +198,8 @@ enum Oddity {
     Hangs,
     /// It takes ten seconds to write that the runner is terminated.
     Lasts(ManualClock),
+    /// While the memory is written, the clock is set back by a minute.
+    SetsBack(ManualClock),
 }
 
 /// A store that can be told to be odd.
@@ -243,8 +245,9 @@ impl Store for Odd {
     ) -> Result<Swap, StoreError> {
         let oddity = self.oddity.lock().unwrap().clone();
         match oddity {
+            Oddity::SetsBack(clock) if key.kind() == Kind::Memory => clock.advance(minutes(-1)),
             _ if key.kind() != Kind::Fence => {}
-            Oddity::None => {}
+            Oddity::None | Oddity::SetsBack(_) => {}
             Oddity::Hangs => std::future::pending().await,
             Oddity::Fails => {
                 return Err(StoreError::Unusable {
@@ -339,6 +342,22 @@ async fn a_permit_runs_out_by_the_monotonic_clock_too() {
     // The wall clock was set back, and says that hardly any time has passed.
     tokio::time::advance(Duration::from_secs(11)).await;
     world.later(seconds(1));
+    let refused = guard.redeem(ready).await.unwrap_err();
+    assert_eq!(refused, Refused::RunOut);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_while_a_look_is_kept_stretches_no_permit() {
+    let world = World::new();
+    let odd = Odd::over(&world, Oddity::None);
+    let oddity = odd.oddity.clone();
+    let guard = world.builder().store(odd).build().unwrap();
+    world.pass_the_window(&guard).await;
+    *oddity.lock().unwrap() = Oddity::SetsBack(world.clock.clone());
+    let ready = permit(&guard).await;
+    // By the wall clock it is good for a minute more.
+    tokio::time::advance(Duration::from_secs(11)).await;
+    world.later(seconds(61));
     let refused = guard.redeem(ready).await.unwrap_err();
     assert_eq!(refused, Refused::RunOut);
 }
