@@ -22,7 +22,7 @@ pub use coverage::{Coverage, Permits, Window};
 pub use history::{AsScenario, Decided, Episode, History, Said, histories, history};
 pub use outcome::{Disagreement, Outcome};
 pub use pins::{PinError, pin, pins, unpin};
-pub use release::{Release, Released, release};
+pub use release::{Release, Released, is_known, release};
 pub use retire::{Retirement, Setback};
 pub use scopes::{KnownScope, scopes};
 pub use status::{FleetStatus, RunnerStatus, status};

@@ -80,21 +80,43 @@ impl Guard {
     }
 }
 
+/// Whether the store knows anything of a runner of this name: a look, its beacon or a retirement left a record. Else
+/// the name may be misspelt, or of another scope. `api` is the GitHub's host, such as `api.github.com`.
+///
+/// # Errors
+/// [`StoreError`] when it could not be read.
+pub async fn is_known(
+    store: impl Store + 'static,
+    api: &str,
+    scope: &Scope,
+    runner: &RunnerName,
+) -> Result<bool, StoreError> {
+    recorded(&Records::new(Arc::new(store), api), scope, runner).await
+}
+
+async fn recorded(
+    records: &Records,
+    scope: &Scope,
+    runner: &RunnerName,
+) -> Result<bool, StoreError> {
+    let known = [
+        records.of_host(scope, Kind::Fence, runner),
+        records.of_runner(scope, Kind::Memory, runner),
+        records.of_host(scope, Kind::Heartbeat, runner),
+    ];
+    let read = records.read_unparsed(&known).await?;
+    Ok(read.iter().any(Option::is_some))
+}
+
 async fn released(
     records: &Records,
     scope: &Scope,
     runner: &RunnerName,
     release: Release,
 ) -> Result<Released, StoreError> {
+    let was_known = recorded(records, scope, runner).await?;
     let fence = records.of_host(scope, Kind::Fence, runner);
     let memory = records.of_runner(scope, Kind::Memory, runner);
-    let heartbeat = records.of_host(scope, Kind::Heartbeat, runner);
-    let known = [fence.clone(), memory.clone(), heartbeat];
-    let was_known = records
-        .read_unparsed(&known)
-        .await?
-        .iter()
-        .any(Option::is_some);
     let audit = records.of_host(scope, Kind::Releases, runner);
     let told = records.update(&audit, |releases: &mut Vec<Release>| {
         releases.push(release.clone());

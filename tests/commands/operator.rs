@@ -127,16 +127,18 @@ async fn pins_are_set_listed_heeded_and_taken_away() {
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(
         ran.out
-            .starts_with("pinned runner r-1 of repo:acme/atlas, until 20"),
+            .starts_with("pinned runner r-1 of repo:acme/atlas in sqlite:")
+            && ran.out.contains("/memory.sqlite, until 20"),
         "{}",
         ran.out
     );
+    assert!(!ran.err.contains("nothing is known"), "{}", ran.err);
     let ran = asked(
         &world,
         &["pin", "--everything", "--note", "an outage", "--by", "bob"],
     );
     assert!(
-        ran.out.contains("pinned everything, for ever"),
+        ran.out.starts_with("pinned everything in sqlite:") && ran.out.contains(", for ever"),
         "{}",
         ran.out
     );
@@ -181,6 +183,26 @@ async fn pins_are_set_listed_heeded_and_taken_away() {
         assert!(again.err.contains("was not pinned"), "{}", again.err);
     }
     assert_eq!(checked(&world).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pin_that_holds_nobody_is_told_or_refused() {
+    let world = incident().await;
+    for (name, scope) in [("r-l", REPO), ("r-1", "org:acme")] {
+        let ran = asked(&world, &["pin", name, "--scope", scope, "--note", "typo"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let warning = format!("nothing is known of {name} in {scope}");
+        assert!(ran.err.contains(&warning), "{}", ran.err);
+    }
+    for arguments in [
+        &["pin", "--everything", "--note", "x"][..],
+        &["unpin", "--everything"],
+        &["pins"],
+    ] {
+        let ran = asked(&world, &[arguments, &["--store", "memory"]].concat());
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}");
+        assert!(ran.err.contains("nobody else could read it"), "{}", ran.err);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

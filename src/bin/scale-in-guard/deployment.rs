@@ -169,6 +169,14 @@ impl Kept {
     pub(crate) async fn store(&self) -> Result<Arc<dyn Store>, Fault> {
         open_store(self.store.as_ref()).await
     }
+
+    /// The same, where others can read what is written there.
+    pub(crate) async fn store_of_others(&self) -> Result<Arc<dyn Store>, Fault> {
+        if let Some(given) = &self.store {
+            given.is_for_others()?;
+        }
+        self.store().await
+    }
 }
 
 /// Opens the store that was named, or the default one.

@@ -175,21 +175,31 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
         since: Some(now),
         until,
     };
-    let Pin { until, .. } = guard::pin(kept.store().await?, pin, now).await?;
+    let store = kept.store_of_others().await?;
+    let Pin { until, .. } = guard::pin(store.clone(), pin, now).await?;
     let lasts = match until {
         Some(until) => format!("until {}", until.to_rfc3339_opts(SecondsFormat::Secs, true)),
         None => "for ever: until somebody takes the pin away with unpin".to_owned(),
     };
-    writeln!(anstream::stdout(), "pinned {target}, {lasts}")?;
+    writeln!(anstream::stdout(), "pinned {target} in {}, {lasts}", store.describe())?;
+    if let Target::Runner { scope, name } = &target
+        && let Ok(host) = kept.host()
+        && let Ok(false) = guard::is_known(store, &host, scope, name).await
+    {
+        tell(format_args!(
+            "nothing is known of {name} in {scope} until now: see that the name, the scope and the store are right"
+        ));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) async fn unpin(arguments: &Unpin) -> Result<ExitCode, Fault> {
     let Where { scope, kept } = &arguments.place;
     let target = arguments.whom.target(scope.as_ref());
-    let taken = guard::unpin(kept.store().await?, &target, SystemClock.now()).await?;
+    let store = kept.store_of_others().await?;
+    let taken = guard::unpin(store.clone(), &target, SystemClock.now()).await?;
     if taken.is_empty() {
-        tell(format_args!("{target} was not pinned"));
+        tell(format_args!("{target} was not pinned in {}", store.describe()));
         return Ok(ExitCode::from(1));
     }
     let mut out = anstream::stdout().lock();
@@ -202,7 +212,7 @@ pub(crate) async fn unpin(arguments: &Unpin) -> Result<ExitCode, Fault> {
 pub(crate) async fn list(arguments: &Pins) -> Result<ExitCode, Fault> {
     let Where { scope, kept } = &arguments.place;
     let now = SystemClock.now();
-    let pins = guard::pins(kept.store().await?, scope.as_ref(), now).await?;
+    let pins = guard::pins(kept.store_of_others().await?, scope.as_ref(), now).await?;
     if scope.is_none() {
         tell("without --scope these are the pins of everything alone");
     }
