@@ -1,6 +1,6 @@
 //! `pin`, `unpin`, `pins`, `status`, `history`, `desyncs`: what an operator does and sees.
 
-use crate::deployment::{Deployment, Ran};
+use crate::deployment::{Deployment, Ran, Unread};
 use std::{
     io::{BufRead, BufReader},
     process::Stdio,
@@ -203,6 +203,29 @@ async fn a_pin_that_holds_nobody_is_told_or_refused() {
         assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}");
         assert!(ran.err.contains("nobody else could read it"), "{}", ran.err);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_was_done_also_where_nobody_reads_it() {
+    let world = incident().await;
+    let file = world.path("unread.json");
+    let scenario = file.display().to_string();
+    let at = ["r-1", "--scope", REPO];
+    for (arguments, code) in [
+        ([&["pin"], &at[..], &["--note", "x"]].concat(), 0),
+        ([&["unpin"], &at[..]].concat(), 0),
+        ([&["release"], &at[..], &["--note", "x"]].concat(), 0),
+        (
+            [&["release"], &at[..], &["--note", "x", "--json"]].concat(),
+            0,
+        ),
+        ([&["unpin"], &at[..]].concat(), 1),
+    ] {
+        assert_eq!(world.unread(&arguments, Unread::Out), code, "{arguments:?}");
+    }
+    let arguments = [&["history"], &at[..], &["--scenario", &scenario]].concat();
+    world.unread(&arguments, Unread::Out);
+    assert!(file.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

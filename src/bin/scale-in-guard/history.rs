@@ -58,13 +58,14 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
         true => lines(&kept)?,
         false => explained(&kept),
     };
+    // First: whoever reads what is printed may not read it to the end.
+    if let Some(path) = &arguments.scenario {
+        write_scenario(&kept, path)?;
+    }
     let mut out = anstream::stdout().lock();
     out.write_all(told.as_bytes())?;
     out.flush()?;
-    match &arguments.scenario {
-        Some(path) => write_scenario(&kept, path),
-        None => Ok(ExitCode::SUCCESS),
-    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn lines(history: &History) -> Result<String, Fault> {
@@ -132,7 +133,7 @@ fn stamp(at: Instant) -> String {
     at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
-fn write_scenario(history: &History, path: &Path) -> Result<ExitCode, Fault> {
+fn write_scenario(history: &History, path: &Path) -> Result<(), Fault> {
     let shown = path.display();
     let Some(made) = history.scenario() else {
         return Err(format!("--scenario {shown}: of no decision is the evidence kept").into());
@@ -150,5 +151,5 @@ fn write_scenario(history: &History, path: &Path) -> Result<ExitCode, Fault> {
             made.left_out
         ));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

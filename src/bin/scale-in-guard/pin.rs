@@ -3,7 +3,7 @@
 use crate::{
     Fault,
     deployment::Kept,
-    terminal::{tell, user, words},
+    terminal::{print_done, tell, user, words},
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
@@ -181,7 +181,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
         Some(until) => format!("until {}", until.to_rfc3339_opts(SecondsFormat::Secs, true)),
         None => "for ever: until somebody takes the pin away with unpin".to_owned(),
     };
-    writeln!(anstream::stdout(), "pinned {target} in {}, {lasts}", store.describe())?;
+    let place = store.describe();
+    print_done(&format!("pinned {target} in {place}, {lasts}\n"));
     if let Target::Runner { scope, name } = &target
         && let Ok(host) = kept.host()
         && let Ok(false) = guard::is_known(store, &host, scope, name).await
@@ -202,10 +203,8 @@ pub(crate) async fn unpin(arguments: &Unpin) -> Result<ExitCode, Fault> {
         tell(format_args!("{target} was not pinned in {}", store.describe()));
         return Ok(ExitCode::from(1));
     }
-    let mut out = anstream::stdout().lock();
-    for pin in taken {
-        writeln!(out, "unpinned: {pin}")?;
-    }
+    let lines = taken.iter().map(|pin| format!("unpinned: {pin}\n"));
+    print_done(&lines.collect::<String>());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     Fault,
     deployment::Place,
-    terminal::{tell, user, words},
+    terminal::{print_done, tell, user, words},
 };
 use clap::Args;
 use scale_in_guard::{
@@ -11,7 +11,8 @@ use scale_in_guard::{
     guard::{Release, release},
     runner::RunnerName,
 };
-use std::{io::Write, process::ExitCode};
+use serde_json::json;
+use std::{iter, process::ExitCode};
 
 /// Release a runner from what holds it without an end, after somebody looked: what a silent beacon left behind,
 /// the job that a webhook left open, a retirement that is out
@@ -60,19 +61,15 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
             "nothing was known of {runner} in {scope} until now: see that the name, the scope and the store are right, and --api-url"
         ));
     }
-    let mut out = anstream::stdout().lock();
-    if arguments.json {
-        for release in &released.releases {
-            writeln!(out, "{}", serde_json::to_string(release)?)?;
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
-    writeln!(
-        out,
-        "released {runner} of {scope}: vacancy counts from now, and what is heard from now on holds"
-    )?;
-    for release in &released.releases {
-        writeln!(out, "  {release}")?;
-    }
+    let releases = released.releases.iter();
+    let told: String = match arguments.json {
+        true => releases.map(|release| format!("{}\n", json!(release))).collect(),
+        false => iter::once(format!(
+            "released {runner} of {scope}: vacancy counts from now, and what is heard from now on holds\n"
+        ))
+        .chain(releases.map(|release| format!("  {release}\n")))
+        .collect(),
+    };
+    print_done(&told);
     Ok(ExitCode::SUCCESS)
 }

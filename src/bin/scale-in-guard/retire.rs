@@ -3,7 +3,7 @@
 use crate::{
     Fault, credentials,
     deployment::{Deployment, Subject, unless_refused},
-    terminal::tell,
+    terminal::{print_done, tell},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
@@ -17,7 +17,6 @@ use serde_json::{Value, json};
 use std::{
     ffi::OsString,
     fmt, io,
-    io::Write,
     process::{Command, ExitCode, Stdio},
     time::Instant,
 };
@@ -93,11 +92,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
             false => explained(retirement),
         };
         // What happened has happened, whether anybody can be told or not.
-        let mut out = anstream::stdout().lock();
-        out.write_all(told.as_bytes())
-            .and_then(|()| out.flush())
-            .unwrap_or_else(|error| tell(format_args!("scale-in-guard: {error}")));
-        drop(out);
+        print_done(&told);
         unless_refused(&github)?;
         let Some(resume_at) = resume_at else {
             return Ok(ExitCode::from(code));

@@ -67,8 +67,11 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
         false => "",
     };
     loop {
-        let told = arguments.told(store.clone()).await?;
-        print(&format!("{begin}{told}"))?;
+        // Whoever watches an outage watches on; the next time it may be over.
+        match arguments.told(store.clone()).await {
+            Ok(told) => print(&format!("{begin}{told}"))?,
+            Err(error) => tell(format_args!("scale-in-guard: {error}")),
+        }
         tokio::select! {
             ended = tokio::signal::ctrl_c() => {
                 ended?;

@@ -11,6 +11,17 @@ pub(crate) fn tell(what: impl fmt::Display) {
     writeln!(io::stderr(), "{what}").ok();
 }
 
+/// Prints what was done. Where that cannot be printed it is told, and done all the same: nothing else changes.
+pub(crate) fn print_done(what: &str) {
+    let mut out = anstream::stdout().lock();
+    let printed = out.write_all(what.as_bytes()).and_then(|()| out.flush());
+    if let Err(error) = printed {
+        tell(format_args!(
+            "scale-in-guard: it is done, but cannot be printed: {error}"
+        ));
+    }
+}
+
 /// One line that says something: it stands in a list.
 pub(crate) fn words(text: &str) -> Result<String, String> {
     match text.trim() {
