@@ -293,11 +293,11 @@ impl Store for Broken {
                 };
                 return Ok(Swap::Done(Version(number % 3)));
             }
-            Fault::FailsOnLargeValues if value.len() > 400_000 => {
+            Fault::FailsOnLargeValues if value.len() > 100_000 => {
                 return Err(StoreError::Unusable {
                     store: self.describe(),
                     doing: "writing",
-                    source: "an item is 400 KB at the most".into(),
+                    source: "an item is 100 KB at the most".into(),
                 });
             }
             _ => {}
@@ -340,7 +340,7 @@ async fn the_suite_notices_every_broken_promise() {
         ),
         (Fault::TrimsValues, "to the byte"),
         (Fault::RepeatsVersions, "a version never comes twice"),
-        (Fault::FailsOnLargeValues, "an item is 400 KB at the most"),
+        (Fault::FailsOnLargeValues, "an item is 100 KB at the most"),
         (Fault::NeverAges, "the age of a record grows"),
         (Fault::AgesFromTheFirstWriting, "is new again"),
     ] {

@@ -269,7 +269,10 @@ async fn set(records: &Records, mut pin: Pin, now: Instant) -> Result<Pin, PinEr
 
 /// Forgets the pin that ended first, where there is no room for another one.
 fn make_room(pins: &mut Vec<Pin>, now: Instant) {
-    let ended = pins.iter().enumerate().filter(|(_, pin)| !pin.stands_at(now));
+    let ended = pins
+        .iter()
+        .enumerate()
+        .filter(|(_, pin)| !pin.stands_at(now));
     let first = ended.min_by_key(|(_, pin)| pin.until).map(|(at, _)| at);
     if let (true, Some(first)) = (pins.len() >= MOST, first) {
         pins.remove(first);

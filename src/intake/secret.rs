@@ -142,7 +142,7 @@ mod tests {
             "0",
             "zz",
             "ff",
-            &secret[1..],
+            secret.get(1..).unwrap(),
             &format!("{secret}00"),
             "é",
         ] {
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn a_short_key_is_refused_and_none_is_shown() {
         assert_eq!(
-            IntakeKey::new(&KEY[1..]).unwrap_err(),
+            IntakeKey::new(KEY.get(1..).unwrap()).unwrap_err(),
             KeyError { bytes: 31 }
         );
         let key = IntakeKey::new(&format!(" {KEY}\n")).unwrap();

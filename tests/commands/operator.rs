@@ -231,12 +231,18 @@ async fn what_was_done_was_done_also_where_nobody_reads_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_no_name_is_nobody() {
     let world = Deployment::of(REPO).await;
-    for (user, logname, by) in [("", "ann", "ann"), (" ", "", "unknown"), ("bob", "ann", "bob")] {
+    for (user, logname, by) in [
+        ("", "ann", "ann"),
+        (" ", "", "unknown"),
+        ("bob", "ann", "bob"),
+    ] {
         let mut command = world.command();
-        command
-            .env("USER", user)
-            .env("LOGNAME", logname)
-            .args(["pin", "--everything", "--note", by]);
+        command.env("USER", user).env("LOGNAME", logname).args([
+            "pin",
+            "--everything",
+            "--note",
+            by,
+        ]);
         let ran = world.ran(&mut command);
         assert_eq!(ran.code, 0, "{}", ran.err);
         let pins = asked(&world, &["pins"]).out;

@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError, Weak},
     thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 const PROGRAM: &str = "moto_server";
@@ -58,11 +58,14 @@ impl Moto {
         };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut moto = Self { process, address };
-        let end = Instant::now() + BOUND;
+        let end = tokio::time::Instant::now() + BOUND;
         while !answers(address) {
             let ended = moto.process.try_wait().expect("its state");
             assert!(ended.is_none(), "{PROGRAM} ended: {ended:?}");
-            assert!(Instant::now() < end, "{PROGRAM} never answered");
+            assert!(
+                tokio::time::Instant::now() < end,
+                "{PROGRAM} never answered"
+            );
             sleep(Duration::from_millis(50));
         }
         Some(moto)

@@ -162,7 +162,8 @@ async fn heartbeats_of_a_scope_are_found_among_those_of_others() {
         .expect("a scan");
     let mut found: Vec<_> = found.into_iter().map(|(key, _)| key).collect();
     let mut wanted = wanted.to_vec();
-    (found.sort(), wanted.sort());
+    found.sort();
+    wanted.sort();
     assert_eq!(found, wanted);
 }
 

@@ -399,9 +399,7 @@ async fn pins_that_cannot_be_read_hold_and_the_next_write_pins_all_of_it() {
 
     // Nor does the write that meets them take away what it puts in their place.
     let all = Target::Scope(scope());
-    let taken = unpin(world.store.clone(), &all, world.now())
-        .await
-        .unwrap();
+    let taken = unpin(world.store.clone(), &all, world.now()).await.unwrap();
     assert!(taken.is_empty());
     assert_eq!(codes(&guard.can_terminate(&it).await), ["pinned"]);
     let standing = pins(world.store.clone(), Some(&scope()), world.now())

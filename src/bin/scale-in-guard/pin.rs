@@ -200,7 +200,10 @@ pub(crate) async fn unpin(arguments: &Unpin) -> Result<ExitCode, Fault> {
     let store = kept.store_of_others().await?;
     let taken = guard::unpin(store.clone(), &target, SystemClock.now()).await?;
     if taken.is_empty() {
-        tell(format_args!("{target} was not pinned in {}", store.describe()));
+        tell(format_args!(
+            "{target} was not pinned in {}",
+            store.describe()
+        ));
         return Ok(ExitCode::from(1));
     }
     let lines = taken.iter().map(|pin| format!("unpinned: {pin}\n"));

@@ -128,7 +128,7 @@ struct Until(DateTime<Utc>, Instant);
 impl Until {
     fn of(deadline: DateTime<Utc>) -> Self {
         let left = (deadline - now()).to_std().unwrap_or_default();
-        Self(deadline, Instant::now() + left)
+        Self(deadline, tokio::time::Instant::now().into_std() + left)
     }
 
     fn is_over(self, wall: DateTime<Utc>, monotonic: Instant) -> bool {
@@ -171,9 +171,11 @@ impl Arguments {
         }
         let shown = program.to_string_lossy().into_owned();
         // A thread for it may have been long in coming: nothing may stand between this and COMMAND.
-        let ran = spawn_blocking(move || match until.is_over(now(), Instant::now()) {
-            true => None,
-            false => Some(command.status()),
+        let ran = spawn_blocking(move || {
+            match until.is_over(now(), tokio::time::Instant::now().into_std()) {
+                true => None,
+                false => Some(command.status()),
+            }
         });
         let ended = ran.await;
         // Only now: to tell somebody may take long.
@@ -264,13 +266,16 @@ mod tests {
 
     #[test]
     fn a_go_is_over_by_either_clock() {
-        let (wall, monotonic) = (now(), Instant::now());
+        let (wall, monotonic) = (now(), tokio::time::Instant::now().into_std());
         let until = Until(wall, monotonic);
         let (a_second, second) = (TimeDelta::seconds(1), Duration::from_secs(1));
         let earlier = monotonic.checked_sub(second);
         assert!(earlier.is_some_and(|earlier| !until.is_over(wall - a_second, earlier)));
         assert!(earlier.is_some_and(|earlier| until.is_over(wall, earlier)));
         assert!(until.is_over(wall - a_second, monotonic));
-        assert!(Until::of(wall - a_second).is_over(wall - a_second, Instant::now()));
+        assert!(
+            Until::of(wall - a_second)
+                .is_over(wall - a_second, tokio::time::Instant::now().into_std())
+        );
     }
 }
