@@ -39,22 +39,21 @@ impl Unknown {
     }
 }
 
-/// What says where an object stands, or of which course of events it is: where it is another one, what a later version
-/// wrote beside it was about the old one.
+/// What says where an object within a record stands, or of which course of events it is: where it is another one, what
+/// a later version wrote beside it was about the old one. What stands in the record itself always stays.
 const DECISIVE: [&str; 2] = ["state", "nonce"];
 
 fn carry(whole: &Value, read: &Value, new: &mut Value) {
     match (whole, read, new) {
-        (_, read, new) if DECISIVE.iter().any(|name| read.get(name) != new.get(name)) => {}
         (Value::Object(whole), Value::Object(read), Value::Object(new)) => {
             for (name, whole) in whole {
                 match (read.get(name), new.get_mut(name)) {
-                    (Some(read), Some(new)) => carry(whole, read, new),
+                    (Some(read), Some(new)) if is_still(read, new) => carry(whole, read, new),
                     (None, None) => {
                         new.insert(name.clone(), whole.clone());
                     }
                     // It is known: it was set, or taken away.
-                    (None, Some(_)) | (Some(_), None) => {}
+                    (None | Some(_), Some(_)) | (Some(_), None) => {}
                 }
             }
         }
@@ -67,13 +66,20 @@ fn carry(whole: &Value, read: &Value, new: &mut Value) {
                     continue;
                 }
                 let mut named = known().filter(|(read, _)| is_of_one_name(read, entry));
-                if let (Some((read, whole)), None) = (named.next(), named.next()) {
+                if let (Some((read, whole)), None) = (named.next(), named.next())
+                    && is_still(read, entry)
+                {
                     carry(whole, read, entry);
                 }
             }
         }
         _ => {}
     }
+}
+
+/// Whether an object is where it was, in the same course of events.
+fn is_still(read: &Value, new: &Value) -> bool {
+    DECISIVE.iter().all(|name| read.get(name) == new.get(name))
 }
 
 /// Whether two entries are about the same: the same attempt of the same number, or, without numbers, the same name.
