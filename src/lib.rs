@@ -34,7 +34,11 @@ pub mod memory;
 pub mod permit;
 mod pin;
 pub mod policy;
-#[cfg(feature = "guard")]
+#[cfg(any(feature = "github", feature = "webhook"))]
+#[cfg_attr(
+    not(feature = "webhook"),
+    allow(unreachable_pub, dead_code, reason = "it is public with the receiver")
+)]
 mod receiver_record;
 #[cfg(feature = "guard")]
 mod records;
