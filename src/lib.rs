@@ -14,6 +14,8 @@ pub mod beat;
 #[cfg(feature = "guard")]
 pub mod clock;
 pub mod decision;
+#[cfg(any(feature = "intake", feature = "webhook"))]
+mod digest;
 pub mod engine;
 pub mod evidence;
 mod explain;

@@ -1,10 +1,13 @@
 //! The secrets of beacons: one for each runner, made from one key.
 
-use crate::runner::{RunnerName, Scope};
-use hmac::{Hmac, Mac};
+use crate::{
+    digest,
+    runner::{RunnerName, Scope},
+};
+use hmac::Hmac;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::Sha256;
-use std::fmt::{self, Write};
+use std::fmt;
 use thiserror::Error;
 
 /// The fewest bytes of a key: as long as what is made from it.
@@ -55,30 +58,18 @@ impl IntakeKey {
     /// for no other runner should have its name.
     #[must_use]
     pub fn secret_of(&self, scope: &Scope, runner: &RunnerName) -> BeaconSecret {
-        let mut secret = String::new();
-        if let Some(mac) = self.mac(scope, runner) {
-            for byte in mac.finalize().into_bytes() {
-                let _ = write!(secret, "{byte:02x}");
-            }
-        }
-        BeaconSecret(secret.into())
+        BeaconSecret(digest::digits(self.mac(scope, runner)).into())
     }
 
     /// Whether this is the runner's secret. It takes as long whatever is wrong with it.
     pub(super) fn made(&self, secret: &str, scope: &Scope, runner: &RunnerName) -> bool {
-        let Some((mac, bytes)) = self.mac(scope, runner).zip(from_hex(secret)) else {
-            return false;
-        };
-        mac.verify_slice(&bytes).is_ok()
+        digest::given(secret).is_some_and(|given| digest::is_of(self.mac(scope, runner), &given))
     }
 
     fn mac(&self, scope: &Scope, runner: &RunnerName) -> Option<Hmac<Sha256>> {
-        // A key of any length will do.
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret()).ok()?;
         // No scope and no name has a line break.
         let of = format!("{PURPOSE}\n{}\n{runner}", scope.clone().in_lower_case());
-        mac.update(of.as_bytes());
-        Some(mac)
+        digest::made(self.0.expose_secret(), of.as_bytes())
     }
 }
 
@@ -94,21 +85,6 @@ impl ExposeSecret<str> for BeaconSecret {
     fn expose_secret(&self) -> &str {
         self.0.expose_secret()
     }
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<_>> = text.chars().map(|c| c.to_digit(16)).collect();
-    let digits = digits?;
-    let pairs = digits.chunks_exact(2);
-    if !pairs.remainder().is_empty() {
-        return None;
-    }
-    pairs
-        .map(|pair| match pair {
-            &[high, low] => u8::try_from(high * 16 + low).ok(),
-            _ => None,
-        })
-        .collect()
 }
 
 impl fmt::Display for IntakeKey {

@@ -151,10 +151,9 @@ impl JobsSource {
         let Some(scans) = scans.filter(|_| !ask.wants_all() && is_in_time(github)) else {
             return read(github, all).await;
         };
-        let count = all.len();
         let plan = scans.plan(scope, all, self.clock.now(), deadline).await;
         let mut view = read(github, plan.wanted.clone()).await;
-        view.is_narrowed = plan.wanted.len() < count;
+        view.is_narrowed = !plan.is_full();
         // Nothing to read is nothing new.
         view.any |= plan.wanted.is_empty();
         let (open, is_whole) = (std::mem::take(&mut view.open), view.troubles.is_empty());

@@ -184,6 +184,14 @@ pub(super) struct Plan {
     known: Option<(Kept<ScanRecord>, Receivers)>,
 }
 
+impl Plan {
+    /// Whether nothing is passed over.
+    pub(super) fn is_full(&self) -> bool {
+        let wanted: BTreeSet<Name> = self.wanted.iter().map(name).collect();
+        wanted == self.all
+    }
+}
+
 /// Says which repositories are to be read, by what the receivers of webhooks tell.
 #[derive(Debug)]
 pub(super) struct Scans {
@@ -278,22 +286,22 @@ impl Scans {
         now: Instant,
         deadline: Deadline,
     ) {
+        let is_full_scan = is_whole && plan.is_full();
         let Some((kept, receivers)) = plan.known else {
             return;
         };
         let mut record = kept.value.clone();
-        let wanted: BTreeSet<Name> = plan.wanted.iter().map(name).collect();
         let open: BTreeSet<Name> = open.iter().map(name).collect();
-        if wanted == plan.all && is_whole {
+        if is_full_scan {
             doubt_untold(&mut record, &receivers, &open);
         }
         learn(&mut record, &receivers, &plan.all);
-        if wanted == plan.all && is_whole {
+        if is_full_scan {
             let note = old_enough(&record.notes, receivers.present());
             record.last = note.map(|note| FullScan {
                 ended_at: now,
                 note,
-                read: wanted,
+                read: plan.all,
                 open,
             });
         }

@@ -160,9 +160,7 @@ impl DynamoStore {
         };
         let heard = Heard::default();
         let put = request.customize().interceptor(heard.clone()).send().await;
-        if let Some(answer) = heard.answer() {
-            self.time.learn(answer);
-        }
+        self.learn(&heard);
         match put {
             Ok(_) => Ok(Swap::Done(version)),
             Err(SdkError::ServiceError(met))

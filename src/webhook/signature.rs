@@ -1,16 +1,12 @@
 //! The signature of a delivery: HMAC-SHA-256 over the body as it came.
 
-use hmac::{Hmac, Mac};
+use crate::digest;
 use secrecy::{ExposeSecret, SecretString};
-use sha2::Sha256;
 use std::fmt;
 use thiserror::Error;
 
 /// What GitHub writes before the digest.
 const SCHEME: &str = "sha256=";
-
-/// The bytes of a digest.
-const DIGEST: usize = 32;
 
 /// The secrets of a webhook: the one that GitHub signs with, and, while it is being changed, its predecessor or
 /// successor. None is ever shown.
@@ -100,11 +96,12 @@ pub fn verify(
     body: &[u8],
 ) -> Result<(), SignatureError> {
     let header = signature_header.ok_or(SignatureError::Missing)?;
-    let given = digest(header).ok_or(SignatureError::Malformed)?;
+    let given = header.strip_prefix(SCHEME).and_then(digest::given);
+    let given = given.ok_or(SignatureError::Malformed)?;
     // Every secret is tried, whichever one fits.
     let fits = secrets.0.iter().fold(false, |fits, secret| {
-        let made = made(secret.expose_secret(), body);
-        fits | made.is_some_and(|made| made.verify_slice(&given).is_ok())
+        let made = digest::made(secret.expose_secret().as_bytes(), body);
+        fits | digest::is_of(made, &given)
     });
     match fits {
         true => Ok(()),
@@ -122,27 +119,6 @@ pub fn verify(
 /// ```
 #[must_use]
 pub fn sign(secret: &str, body: &[u8]) -> String {
-    let made = made(secret, body).map(|made| made.finalize().into_bytes());
-    let digits = made.into_iter().flatten().map(|byte| format!("{byte:02x}"));
-    [SCHEME.to_owned()].into_iter().chain(digits).collect()
-}
-
-/// The digest that a secret makes of a body. It takes a secret of any length.
-fn made(secret: &str, body: &[u8]) -> Option<Hmac<Sha256>> {
-    let hmac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
-    Some(hmac.chain_update(body))
-}
-
-/// The digest that a header gives.
-fn digest(header: &str) -> Option<[u8; DIGEST]> {
-    let digits = header.strip_prefix(SCHEME)?.as_bytes();
-    if digits.len() != DIGEST * 2 {
-        return None;
-    }
-    let mut bytes = [0; DIGEST];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let digit = |place: usize| char::from(*pair.get(place)?).to_digit(16);
-        *byte = u8::try_from(digit(0)? * 16 + digit(1)?).ok()?;
-    }
-    Some(bytes)
+    let digits = digest::digits(digest::made(secret.as_bytes(), body));
+    format!("{SCHEME}{digits}")
 }

@@ -150,7 +150,7 @@ impl DynamoStore {
         Ok((page.items.unwrap_or_default(), page.last_evaluated_key))
     }
 
-    fn learn(&self, heard: &Heard) {
+    pub(super) fn learn(&self, heard: &Heard) {
         if let Some(answer) = heard.answer() {
             self.time.learn(answer);
         }
