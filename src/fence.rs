@@ -76,6 +76,9 @@ pub enum Deregistration {
     Done,
     /// GitHub says that it has a job, which is what the basis of this drain refutes.
     Refuted,
+    /// There was nothing to deregister, and a look at everybody who is registered, after the drain had settled, found
+    /// that there still is not: no later look has to list them all again.
+    Absent,
 }
 
 /// A runner that is to go.
@@ -261,6 +264,15 @@ pub struct Mark {
 }
 
 impl Drain {
+    /// Whether it is known why the runner is absent, if it is.
+    #[must_use]
+    pub fn knows_absence(&self) -> bool {
+        matches!(
+            self.deregistration,
+            Deregistration::Done | Deregistration::Absent
+        )
+    }
+
     /// The mark of this drain, in a fence of this epoch.
     #[must_use]
     pub fn mark(&self, epoch: u64) -> Mark {
@@ -585,6 +597,7 @@ impl fmt::Display for FenceSeen {
                     Deregistration::Due => "to be deregistered",
                     Deregistration::Done => "deregistered",
                     Deregistration::Refuted => "GitHub keeps it registered",
+                    Deregistration::Absent => "absent at a second look",
                 })
             }
             State::Terminating { drain, .. } => write!(f, "terminating ({})", drain.basis),

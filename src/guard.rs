@@ -7,6 +7,8 @@ mod fencing;
 mod gather;
 mod history;
 mod host;
+#[cfg(feature = "github")]
+mod machines;
 mod outcome;
 mod pins;
 mod release;
@@ -15,11 +17,14 @@ mod scopes;
 mod select;
 mod status;
 mod sweep;
+mod together;
 mod told;
 
 pub use builder::{BuildError, GuardBuilder};
 pub use coverage::{Coverage, Permits, Window};
 pub use history::{AsScenario, Decided, Episode, History, Said, histories, history};
+#[cfg(feature = "github")]
+pub use machines::{Machine, MachinesError};
 pub use outcome::{Disagreement, Outcome};
 pub use pins::{PinError, pin, pins, unpin};
 pub use release::{Release, Released, is_known, release};
@@ -41,7 +46,7 @@ use crate::{
     registrar::Registrar,
     runner::{Runner, Scope},
     shadow::{Shadow, ShadowSummary},
-    source::{Ask, Depth, EvidenceSource, Round, Share},
+    source::{Ask, Depth, EvidenceSource, Round, SecondLook, Share},
     store::{Key, Kind, StoreError},
     telemetry,
 };
@@ -359,7 +364,7 @@ impl Guard {
         runner: &Runner,
         round: Round,
         deadline: Deadline,
-        second_look_of: Option<&Nonce>,
+        second_look: Option<(&Nonce, SecondLook)>,
     ) -> Decision {
         let asking = deadline.less(TO_REMEMBER.min(self.policy().ask_deadline / 5));
         let recalled = self.recall(runner, asking).await;
@@ -372,7 +377,8 @@ impl Guard {
             asking,
         );
         let ask = ask.with_told(recalled.told_open(runner));
-        let ask = ask.wanting_all(second_look_of.is_some());
+        let (second_look_of, knowing) = second_look.unzip();
+        let ask = ask.at_second_look(knowing);
         let evidence = self.gather(&ask, |_| true).await;
         let aim = Aim::Permit;
         self.conclude(runner, evidence, recalled, second_look_of, aim, deadline)

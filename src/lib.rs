@@ -26,6 +26,7 @@ pub mod github;
 #[cfg(feature = "guard")]
 pub mod guard;
 pub mod hold;
+pub mod instance;
 #[cfg(feature = "intake")]
 pub mod intake;
 pub mod lease;

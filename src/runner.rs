@@ -1,6 +1,6 @@
 //! Runners, the scopes they are registered in, and what makes two of them the same.
 
-use crate::time::Instant;
+use crate::{instance::InstanceId, time::Instant};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, sync::Arc};
 use thiserror::Error;
@@ -87,6 +87,11 @@ impl RunnerName {
             return Err(NameError::Space { what });
         }
         checked(what, name, |_| false).map(Self)
+    }
+
+    /// A name that was read strictly as something else, and is one by that.
+    pub(crate) fn checked_already(name: Arc<str>) -> Self {
+        Self(name)
     }
 
     /// A name that this crate gives to a record of its own, in the place of a runner's.
@@ -264,6 +269,10 @@ pub struct Runner {
     /// Whether it takes one job and goes. It changes no rule; it is carried for the reader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ephemeral: Option<bool>,
+    /// The machine that it is on, where that is known and its id is part of the names of the runners on it. Then a
+    /// job on any runner so named holds this one: terminating one of them terminates all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceId>,
 }
 
 impl Runner {
@@ -273,14 +282,21 @@ impl Runner {
     /// # Errors
     /// [`NameError`] when the name or the scope cannot be one.
     pub fn new(name: &str, scope: &str) -> Result<Self, NameError> {
-        Ok(Self {
-            name: name.parse()?,
+        Ok(Self::called(name.parse()?, scope.parse()?))
+    }
+
+    /// A runner known by its name alone.
+    #[must_use]
+    pub fn called(name: RunnerName, scope: Scope) -> Self {
+        Self {
+            name,
             id: None,
-            scope: scope.parse()?,
+            scope,
             launched_at: None,
             labels: Vec::new(),
             ephemeral: None,
-        })
+            instance: None,
+        }
     }
 
     /// The same runner, with its registration's number.
@@ -294,6 +310,13 @@ impl Runner {
     #[must_use]
     pub fn launched_at(mut self, instant: Instant) -> Self {
         self.launched_at = Some(instant);
+        self
+    }
+
+    /// The same runner, on this machine.
+    #[must_use]
+    pub fn on_instance(mut self, instance: InstanceId) -> Self {
+        self.instance = Some(instance);
         self
     }
 
@@ -350,12 +373,16 @@ impl RunnerRef {
 
     /// Whether this names the runner: by its number (the one the autoscaler gave or the one its
     /// registration shows), else by its name, in any case. Either is enough: a runner may have been
-    /// registered anew under its name, and a first renewal may rename it (`JobDispatcher.cs`).
+    /// registered anew under its name, and a first renewal may rename it (`JobDispatcher.cs`). A name on the
+    /// same machine is as good: it goes with it.
     pub(crate) fn names(&self, runner: &Runner, seen: Option<RunnerId>) -> bool {
         // In any case: whoever spells a name otherwise must not lose its job.
         let is_called = |name: &str| {
             let wanted = runner.name.as_str();
-            name == wanted || name.to_lowercase() == wanted.to_lowercase()
+            let machine = runner.instance.as_ref();
+            name == wanted
+                || name.to_lowercase() == wanted.to_lowercase()
+                || machine.is_some_and(|machine| machine.is_in(name))
         };
         self.numbers(runner, seen) || self.name.as_deref().is_some_and(is_called)
     }
@@ -441,6 +468,11 @@ mod tests {
         assert!(RunnerRef::named("r-1").names(&runner, None));
         assert!(RunnerRef::named("R-1").names(&runner, None));
         assert!(!RunnerRef::named("r-10").names(&runner, None));
+        let neighbour = RunnerRef::named("i-06cbe048-2");
+        assert!(!neighbour.names(&runner, None));
+        let machine = |id: &str| runner.clone().on_instance(id.parse().unwrap());
+        assert!(neighbour.names(&machine("i-06cbe048"), None));
+        assert!(!neighbour.names(&machine("i-06cbe049"), None));
         assert!(!RunnerRef::numbered(8).names(&runner, None));
         assert!(
             !RunnerRef {

@@ -3,7 +3,7 @@
 
 use crate::{
     evidence::{Evidence, Failure, Job, JobStatus, Recent, Registration, Signal, Status, Witness},
-    fence::{Deregistration, Drain, FenceSeen, Incarnation},
+    fence::{Drain, FenceSeen, Incarnation},
     lease::{Heartbeat, JobLease},
     ledger::{LedgerSeen, Others},
     memory::Memory,
@@ -223,12 +223,11 @@ pub(crate) fn fences(evidence: &[Evidence]) -> impl Iterator<Item = &FenceSeen> 
 }
 
 impl Seen<'_> {
-    /// Whether this is the second look of a drain that deregistered the runner: that it is absent is that drain's
-    /// own doing.
+    /// Whether this is the second look of a drain that deregistered the runner, or found it absent when it had
+    /// settled: why it is absent is known.
     pub(crate) fn was_deregistered(&self) -> bool {
-        let done = |drain: &Drain| drain.deregistration == Deregistration::Done;
         let absent = matches!(self.registration, RegistrationSeen::Absent { .. });
-        absent && self.drained.is_some_and(done)
+        absent && self.drained.is_some_and(Drain::knows_absence)
     }
 }
 

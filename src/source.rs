@@ -117,7 +117,16 @@ pub struct Ask {
     round: Round,
     deadline: Deadline,
     told: Arc<[LedgerJob]>,
-    wants_all: bool,
+    second_look: Option<SecondLook>,
+}
+
+/// What is known at the last look before a runner goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SecondLook {
+    /// Whether it is absent is still to be found out.
+    OfAny,
+    /// That it is absent is our own doing, or was found out: no listing has to show it again.
+    OfAbsent,
 }
 
 impl Ask {
@@ -145,7 +154,7 @@ impl Ask {
             round,
             deadline,
             told: Arc::default(),
-            wants_all: false,
+            second_look: None,
         }
     }
 
@@ -155,15 +164,23 @@ impl Ask {
         Self { told, ..self }
     }
 
-    /// The same question, to be answered by reading all that there is.
-    pub(crate) fn wanting_all(self, wants_all: bool) -> Self {
-        Self { wants_all, ..self }
+    /// The same question, at the last look before the runner goes.
+    pub(crate) fn at_second_look(self, second_look: Option<SecondLook>) -> Self {
+        Self {
+            second_look,
+            ..self
+        }
     }
 
     /// Whether nothing may be left out that could be: it is the last look before a runner goes.
     #[must_use]
     pub fn wants_all(&self) -> bool {
-        self.wants_all
+        self.second_look.is_some()
+    }
+
+    /// Whether it is known why the runner is absent, if it is: no listing has to show that again.
+    pub(crate) fn knows_absence(&self) -> bool {
+        self.second_look == Some(SecondLook::OfAbsent)
     }
 
     /// The open jobs that webhooks told of this runner: GitHub may know that they are over.

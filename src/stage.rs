@@ -127,7 +127,8 @@ struct Situation {
     /// A worker process has outlived its job for `stale_busy_after`, while the jobs were clear.
     wedged: bool,
     /// At the second look of a drain that deregistered it: `Lost` or `Wedged` where the first look found it
-    /// so and its host still says so, else `Drained`.
+    /// so and its host still says so; where it was absent from the beginning, the stage that it was absent in; else
+    /// `Drained`.
     drained: Option<Stage>,
 }
 
@@ -160,9 +161,10 @@ impl Situation {
                 Stage::NeverRegistered,
             ),
             // What the drain rests on still lets it go by what that asks.
-            (self.drained == Some(Stage::Lost), Stage::Lost),
-            (self.drained == Some(Stage::Wedged), Stage::Wedged),
-            (self.drained.is_some(), Stage::Drained),
+            (
+                self.drained.is_some(),
+                self.drained.unwrap_or(Stage::Drained),
+            ),
             (
                 absent && !met_in_time_never_seen && self.absent_twice,
                 Stage::Departed,
@@ -208,6 +210,8 @@ impl Situation {
         let drained = drain.map(|drain| match drain.basis {
             Basis::Lost if is_silent(seen, memory, now, policy) => Stage::Lost,
             Basis::Wedged if wedged => Stage::Wedged,
+            Basis::NeverRegistered if !memory.ever_seen() => Stage::NeverRegistered,
+            Basis::NeverRegistered | Basis::Departed => Stage::Departed,
             _ => Stage::Drained,
         });
         Self {

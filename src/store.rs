@@ -43,6 +43,10 @@ pub enum Kind {
     Pins,
     /// The last decisions about one runner.
     History,
+    /// The names of the runners that were seen on one machine, whose id stands in the place of a runner's name.
+    Machine,
+    /// Which machines of a scope the last sweep found vacant, and which are drained.
+    Muster,
 }
 
 impl Kind {
@@ -63,6 +67,8 @@ impl Kind {
             Self::Scan => "scan",
             Self::Pins => "pins",
             Self::History => "history",
+            Self::Machine => "machine",
+            Self::Muster => "muster",
         }
     }
 }

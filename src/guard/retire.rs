@@ -20,7 +20,7 @@ use crate::{
     policy::Policy,
     registrar::Deregistered,
     runner::Runner,
-    source::Round,
+    source::{Round, SecondLook},
     store::Kind,
     time::{At, Instant, after, age},
 };
@@ -84,6 +84,14 @@ pub enum Setback {
     /// GitHub would not deregister it: it has a job.
     #[error("GitHub will not deregister it, for it has a job; ask again")]
     Occupied,
+    /// No runner was named: nothing says that a machine without one may go.
+    #[error("no runner was named; ask about the one that the machine was to become")]
+    Nobody,
+    /// A job can come to it at any time, and so nobody can be told that it may go later.
+    #[error(
+        "GitHub still has it registered, and this guard does not deregister; build it with .deregister(…)"
+    )]
+    StillRegistered,
 }
 
 impl From<NoStep> for Setback {
@@ -122,7 +130,9 @@ impl<E: fmt::Display> fmt::Display for Retirement<E> {
                 f.write_str(match deregistration {
                     Deregistration::Done => "draining, deregistered",
                     Deregistration::Refuted => "draining; GitHub keeps it registered, as expected",
-                    Deregistration::Due | Deregistration::NotWanted => "draining",
+                    Deregistration::Due | Deregistration::NotWanted | Deregistration::Absent => {
+                        "draining"
+                    }
                 })?;
                 write!(f, ": to be looked at again at {}", At(*resume_at))
             }
@@ -139,10 +149,25 @@ impl<E: fmt::Display> fmt::Display for Retirement<E> {
     }
 }
 
-/// A retirement of this runner that stands in the record.
-struct Standing {
-    drain: Drain,
+/// A runner that is drained, settled, and clear at its second look.
+#[derive(Debug)]
+pub(super) struct Ready {
+    permit: Permit,
     mark: Mark,
+    deregistration: Deregistration,
+}
+
+impl Ready {
+    /// Whether no job can come to it any more, as far as a guard can see to that.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        !self.permit.shows_registration() || self.deregistration == Deregistration::Refuted
+    }
+}
+
+/// A retirement of this runner that stands in the record.
+pub(super) struct Standing {
+    pub(super) drain: Drain,
+    pub(super) mark: Mark,
     settled_at: Instant,
     lapses_at: Instant,
 }
@@ -200,9 +225,31 @@ impl Guard {
 
     /// Goes on as far as it can: to a go, or to where this call ends.
     async fn go_on(&self, runner: &Runner) -> Result<(Go, Mark), Retirement<Never>> {
+        let ready = self.ready(runner, &Round::of_one(runner)).await?;
+        self.depart(ready).await
+    }
+
+    /// The right to call terminate.
+    pub(super) async fn depart(&self, ready: Ready) -> Result<(Go, Mark), Retirement<Never>> {
+        let Ready { permit, mark, .. } = ready;
+        let policy = self.policy();
+        let terminate = |fence: &Fence, age: TimeDelta| fence.terminate(&mark, age, policy);
+        match self.go(permit, &mark, terminate).await {
+            Ok(go) => Ok((go, mark)),
+            Err(refused) => Err(stopped(refused, None)),
+        }
+    }
+
+    /// Goes on as far as it can without the right to call terminate: to where it could be asked for, or to where
+    /// this call ends.
+    pub(super) async fn ready(
+        &self,
+        runner: &Runner,
+        round: &Round,
+    ) -> Result<Ready, Retirement<Never>> {
         let deadline = Deadline::within(self.policy().ask_deadline);
         if self.mode() == Mode::Shadow {
-            return Err(match self.can_terminate(runner).await {
+            return Err(match self.first_look(runner, round, deadline).await {
                 Decision::Hold(hold) => Retirement::Held(hold),
                 // Shadow mode gives none.
                 Decision::Terminate(_) => stopped(Refused::RunOut, None),
@@ -211,14 +258,14 @@ impl Guard {
         let recalled = self.recall(runner, deadline).await;
         let Some((fence, written_at)) = recalled.host().map(Host::fence) else {
             // What could not be read holds.
-            return Err(self.begin(runner, &Fence::default(), deadline).await);
+            return Err(self.begin(runner, &Fence::default(), round, deadline).await);
         };
         let now = self.now();
         let whom = Incarnation::of(runner, recalled.shared().id());
         let standing =
             |drain: &Drain| Standing::of(drain.clone(), fence.epoch(), written_at, self.policy());
         match fence.next(whom, age(now, written_at), self.policy()) {
-            Next::Look => Err(self.begin(runner, &fence, deadline).await),
+            Next::Look => Err(self.begin(runner, &fence, round, deadline).await),
             Next::Wait { lapses_in } => {
                 let outstanding = FenceRefused::Outstanding { lapses_in };
                 let retry_at = Some(after(now, lapses_in));
@@ -236,33 +283,59 @@ impl Guard {
             // A guard without a registrar began it. This one is to deregister, on what it sees itself.
             Next::Settle { drain, .. } | Next::LookAgain(drain) if self.would_deregister(drain) => {
                 self.give_up(runner, &drain.mark(fence.epoch())).await;
-                Err(self.begin(runner, &fence, deadline).await)
+                Err(self.begin(runner, &fence, round, deadline).await)
             }
             Next::Settle { drain, .. } => Err(standing(drain).draining()),
-            Next::LookAgain(drain) => self.look_again(runner, &standing(drain), deadline).await,
+            Next::LookAgain(drain) => {
+                let standing = standing(drain);
+                self.look_again(runner, &fence, &standing, round, deadline)
+                    .await
+            }
         }
     }
 
+    async fn first_look(&self, runner: &Runner, round: &Round, deadline: Deadline) -> Decision {
+        let looked = self.look(runner, round.clone(), deadline, None).await;
+        self.answer(looked, deadline).await
+    }
+
     /// The first look, and the announcement.
-    async fn begin(&self, runner: &Runner, fence: &Fence, deadline: Deadline) -> Retirement<Never> {
-        let looked = self
-            .look(runner, Round::of_one(runner), deadline, None)
-            .await;
-        let decision = self.answer(looked, deadline).await;
+    async fn begin(
+        &self,
+        runner: &Runner,
+        fence: &Fence,
+        round: &Round,
+        deadline: Deadline,
+    ) -> Retirement<Never> {
+        match self.may_begin(runner, fence, round, deadline).await {
+            Ok(permit) => self.announce(permit, deadline).await,
+            Err(retirement) => retirement,
+        }
+    }
+
+    /// The first look. It reports a job that took the fence of a runner that was deregistered.
+    pub(super) async fn may_begin(
+        &self,
+        runner: &Runner,
+        fence: &Fence,
+        round: &Round,
+        deadline: Deadline,
+    ) -> Result<Permit, Retirement<Never>> {
+        let decision = self.first_look(runner, round, deadline).await;
         let was_occupied = self.reports_taken(runner, fence).await;
         match decision {
             Decision::Hold(hold) if was_occupied => {
                 let by = hold.to_string();
-                self.deregistered_while_occupied(runner, by).await
+                Err(self.deregistered_while_occupied(runner, by).await)
             }
-            Decision::Hold(hold) => Retirement::Held(hold),
+            Decision::Hold(hold) => Err(Retirement::Held(hold)),
             Decision::Terminate(permit) => {
                 if was_occupied {
                     // The job is over already.
                     let by = "a job took its fence".to_owned();
                     let _told = self.deregistered_while_occupied(runner, by).await;
                 }
-                self.announce(permit, deadline).await
+                Ok(permit)
             }
         }
     }
@@ -296,7 +369,7 @@ impl Guard {
     }
 
     /// The announcement, and the DELETE.
-    async fn announce(&self, permit: Permit, deadline: Deadline) -> Retirement<Never> {
+    pub(super) async fn announce(&self, permit: Permit, deadline: Deadline) -> Retirement<Never> {
         let runner = permit.runner();
         let drain = Drain {
             nonce: new_nonce(),
@@ -392,37 +465,61 @@ impl Guard {
     async fn look_again(
         &self,
         runner: &Runner,
+        fence: &Fence,
         standing: &Standing,
+        round: &Round,
         deadline: Deadline,
-    ) -> Result<(Go, Mark), Retirement<Never>> {
+    ) -> Result<Ready, Retirement<Never>> {
         let Standing { drain, mark, .. } = standing;
-        let round = Round::of_one(runner);
-        let looked = self.look(runner, round, deadline, Some(&drain.nonce)).await;
-        let policy = self.policy();
-        let was_deregistered = drain.deregistration == Deregistration::Done;
-        let permit = match self.answer(looked, deadline).await {
-            Decision::Terminate(permit) => permit,
-            Decision::Hold(hold) => {
-                if !is_occupied(&hold) {
-                    // A witness that could not be heard, or an objection.
-                    let lapses_at = standing.lapses_at;
-                    return Err(Retirement::Undecided { hold, lapses_at });
-                }
-                self.give_up(runner, mark).await;
-                return Err(match was_deregistered {
-                    true => {
-                        self.deregistered_while_occupied(runner, hold.to_string())
-                            .await
-                    }
-                    false => Retirement::Held(hold),
-                });
-            }
+        let knowing = match drain.knows_absence() {
+            true => SecondLook::OfAbsent,
+            false => SecondLook::OfAny,
         };
-        let terminate = |fence: &Fence, age: TimeDelta| fence.terminate(mark, age, policy);
-        match self.go(permit, mark, terminate).await {
-            Ok(go) => Ok((go, mark.clone())),
-            Err(refused) => Err(stopped(refused, None)),
+        let permit = self
+            .second_look(runner, standing, knowing, round, deadline)
+            .await?;
+        let is_deregistered = drain.deregistration != Deregistration::NotWanted;
+        if permit.shows_registration() && !is_deregistered && self.inner.registrar.is_some() {
+            // It was absent, and has registered since: a job can come to it.
+            self.give_up(runner, mark).await;
+            return Err(self.begin(runner, fence, round, deadline).await);
         }
+        Ok(Ready {
+            permit,
+            mark: mark.clone(),
+            deregistration: drain.deregistration,
+        })
+    }
+
+    /// Decides at the second look; a drain of a runner that turns out to have a job is given up.
+    pub(super) async fn second_look(
+        &self,
+        runner: &Runner,
+        standing: &Standing,
+        knowing: SecondLook,
+        round: &Round,
+        deadline: Deadline,
+    ) -> Result<Permit, Retirement<Never>> {
+        let Standing { drain, mark, .. } = standing;
+        let second = Some((&drain.nonce, knowing));
+        let looked = self.look(runner, round.clone(), deadline, second).await;
+        let hold = match self.answer(looked, deadline).await {
+            Decision::Terminate(permit) => return Ok(permit),
+            Decision::Hold(hold) => hold,
+        };
+        if !is_occupied(&hold) {
+            // A witness that could not be heard, or an objection.
+            let lapses_at = standing.lapses_at;
+            return Err(Retirement::Undecided { hold, lapses_at });
+        }
+        self.give_up(runner, mark).await;
+        Err(match drain.deregistration == Deregistration::Done {
+            true => {
+                self.deregistered_while_occupied(runner, hold.to_string())
+                    .await
+            }
+            false => Retirement::Held(hold),
+        })
     }
 
     async fn deregistered_while_occupied(&self, runner: &Runner, by: String) -> Retirement<Never> {
@@ -432,11 +529,11 @@ impl Guard {
     }
 
     /// Gives a drain up.
-    async fn give_up(&self, runner: &Runner, mark: &Mark) {
+    pub(super) async fn give_up(&self, runner: &Runner, mark: &Mark) {
         self.close(runner, |fence| fence.give_up(mark)).await;
     }
 
-    fn not_made(&self, no_step: NoStep) -> Retirement<Never> {
+    pub(super) fn not_made(&self, no_step: NoStep) -> Retirement<Never> {
         let retry_at = match &no_step {
             NoStep::Refused(FenceRefused::Outstanding { lapses_in }) => {
                 Some(after(self.now(), *lapses_in))
@@ -449,7 +546,7 @@ impl Guard {
 
 impl Standing {
     /// A drain in a fence of this epoch, whose last step was written then.
-    fn of(drain: Drain, epoch: u64, written_at: Instant, policy: &Policy) -> Self {
+    pub(super) fn of(drain: Drain, epoch: u64, written_at: Instant, policy: &Policy) -> Self {
         Self {
             mark: drain.mark(epoch),
             drain,
@@ -467,10 +564,10 @@ impl Standing {
 }
 
 /// Before terminate is called, nothing of it can fail.
-type Never = Infallible;
+pub(super) type Never = Infallible;
 
 impl Retirement<Never> {
-    fn of<E>(self) -> Retirement<E> {
+    pub(super) fn of<E>(self) -> Retirement<E> {
         match self {
             Self::Held(hold) => Retirement::Held(hold),
             Self::Undecided { hold, lapses_at } => Retirement::Undecided { hold, lapses_at },
@@ -489,7 +586,7 @@ impl Retirement<Never> {
     }
 }
 
-fn stopped(why: impl Into<Setback>, retry_at: Option<Instant>) -> Retirement<Never> {
+pub(super) fn stopped(why: impl Into<Setback>, retry_at: Option<Instant>) -> Retirement<Never> {
     Retirement::Stopped {
         why: why.into(),
         retry_at,

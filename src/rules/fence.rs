@@ -3,7 +3,7 @@
 use super::{Finding, Look, Rule};
 use crate::{
     evidence::Witness,
-    fence::{Deregistration, Incarnation, Phase},
+    fence::{Incarnation, Phase},
     hold::{Cause, HoldReason},
     seen::fences,
     time::after,
@@ -31,8 +31,8 @@ impl Rule for Fenced {
                 // The second look, and it has settled.
                 Phase::Draining { drain, lapses_in } if look.seen.drained == Some(drain) => {
                     let registered = look.seen.registration.is_registered();
-                    let gone = drain.deregistration == Deregistration::Done;
-                    (gone && registered).then(|| (after(look.now, lapses_in), true))
+                    (drain.knows_absence() && registered)
+                        .then(|| (after(look.now, lapses_in), true))
                 }
                 Phase::Draining { lapses_in, .. } | Phase::Terminating { lapses_in } => {
                     Some((after(look.now, lapses_in), false))

@@ -69,6 +69,10 @@ enum Unheard {
         "GitHub lists no runner called {:?}, but one called {found:?}; give the name as GitHub shows it", .wanted.as_str()
     )]
     Similar { found: Arc<str>, wanted: RunnerName },
+    #[error(
+        "GitHub lists no runner called {:?}, but one called {found:?} on the same instance, which nobody asked about", .wanted.as_str()
+    )]
+    Neighbour { found: Arc<str>, wanted: RunnerName },
 }
 
 impl From<GitHubError> for Unheard {
@@ -141,6 +145,9 @@ impl RegistrationSource {
                 (None, _) => {}
             }
         }
+        if ask.knows_absence() {
+            return self.still_absent(ask, known, asked_at).await;
+        }
         let listing = self.listing(ask).await;
         let surveyed = listing.value.as_ref().map_err(Clone::clone)?;
         match surveyed.find(ask)? {
@@ -158,6 +165,35 @@ impl RegistrationSource {
             }
             Some(row) => Err(Unheard::Contradiction(row.id)),
         }
+    }
+
+    /// That a runner is absent was found out: all that matters is that it has not registered anew under its name. A
+    /// listing costs a page for each hundred runners.
+    async fn still_absent(
+        &self,
+        ask: &Ask,
+        known: Option<RunnerId>,
+        asked_at: Instant,
+    ) -> Result<Vec<Evidence>, Unheard> {
+        let runner = ask.runner();
+        let github = github_for(&self.github, ask);
+        // Without a number it was just searched for.
+        if known.is_some() {
+            let named = github.runners_named(&runner.scope, &runner.name).await?;
+            if let Some(id) = self.named(&named, runner)? {
+                return match github.runner(&runner.scope, id).await? {
+                    (Some(row), date) => self.found(ask, &row, asked_at, date).await,
+                    (None, _) => Err(Unheard::Contradiction(id)),
+                };
+            }
+        }
+        let absent = Registration::Absent {
+            beside_listing: false,
+            scope_is_ours: false,
+            listing_is_empty: false,
+            was_shown: false,
+        };
+        Ok(evidence(absent, FleetReport::default(), asked_at))
     }
 
     /// The number under which a search for a name shows it.
@@ -342,14 +378,34 @@ impl Surveyed {
         if let Some(id) = self.by_name.get(runner.name.as_str()) {
             return Ok(self.by_id.get(id));
         }
+        let wanted = || runner.name.clone();
         // Whoever spells a name otherwise than GitHub does must not take its runner for a phantom.
-        match self.by_spelling.get(&spelling(runner.name.as_str())) {
-            Some(found) => Err(Unheard::Similar {
+        if let Some(found) = self.by_spelling.get(&spelling(runner.name.as_str())) {
+            let (found, wanted) = (found.clone(), wanted());
+            return Err(Unheard::Similar { found, wanted });
+        }
+        // Nor who does not know what the runner on a machine is called.
+        match self.neighbour(ask) {
+            Some(found) => Err(Unheard::Neighbour {
                 found: found.clone(),
-                wanted: runner.name.clone(),
+                wanted: wanted(),
             }),
             None => Ok(None),
         }
+    }
+
+    /// A runner on the same machine that nobody asks about in this round.
+    fn neighbour(&self, ask: &Ask) -> Option<&Arc<str>> {
+        let Runner {
+            scope, instance, ..
+        } = ask.runner();
+        let machine = instance.as_ref()?;
+        let is_asked = |name: &str| {
+            let mut asked = ask.round().names(scope);
+            asked.any(|asked| asked.as_str() == name)
+        };
+        let mut names = self.by_name.keys();
+        names.find(|name| machine.is_in(name) && !is_asked(name))
     }
 }
 

@@ -17,6 +17,7 @@ mod jit;
 mod jobs;
 mod limits;
 mod log;
+mod machines;
 mod outage;
 mod phantoms;
 mod refusals;

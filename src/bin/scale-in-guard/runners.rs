@@ -4,6 +4,7 @@ use crate::Fault;
 use chrono::{DateTime, Utc};
 use scale_in_guard::{
     Runner, Scope,
+    instance::InstanceId,
     runner::{RunnerId, RunnerName},
 };
 use serde::Deserialize;
@@ -28,6 +29,7 @@ struct Line {
     #[serde(default)]
     labels: Vec<Arc<str>>,
     ephemeral: Option<bool>,
+    instance: Option<InstanceId>,
 }
 
 /// The runners of a file, and what is wrong with the lines that are none.
@@ -135,6 +137,7 @@ impl Line {
             launched_at: self.launched_at,
             labels: self.labels,
             ephemeral: self.ephemeral,
+            instance: self.instance,
         }
     }
 }

@@ -27,7 +27,7 @@ use std::{
 #[derive(Args)]
 #[command(after_long_help = "\
 A line of the file: {\"name\": \"i-06cbe04821ccba677\", \"id\": 18700, \"launched_at\": \"2026-05-14T01:40:00Z\"}
-Only the name must be there. \"labels\" and \"ephemeral\" may be.
+Only the name must be there. \"labels\", \"ephemeral\" and \"instance\" may be.
 
 Exit status:
   0  every runner was asked about; the lines say which may go
