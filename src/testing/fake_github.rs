@@ -24,7 +24,7 @@ mod server;
 mod truth;
 mod view;
 
-use crate::{clock::Clock, time::Instant};
+use crate::{clock::Clock, testing::loopback, time::Instant};
 pub use app::{FakeApp, FakeInstallation};
 pub use faults::{Fault, FaultOn};
 pub use requests::Request;
@@ -60,7 +60,7 @@ const TOKEN: &str = "the-token-of-the-fake-github";
 #[derive(Clone)]
 pub struct FakeGitHub {
     shared: Arc<Shared>,
-    _server: Arc<server::Server>,
+    _server: Arc<loopback::Server>,
 }
 
 /// What the handles and the server share.
@@ -97,14 +97,14 @@ impl FakeGitHub {
     /// # Errors
     /// When no port can be had.
     pub async fn start(clock: impl Clock + 'static) -> io::Result<Self> {
-        let listener = server::listen().await?;
+        let listener = loopback::listen().await?;
         let shared = Arc::new(Shared {
             clock: Box::new(clock),
             url: format!("http://{}", listener.local_addr()?),
             gauge: Arc::default(),
             world: Mutex::default(),
         });
-        let server = server::Server::start(listener, Arc::clone(&shared));
+        let server = server::start(listener, Arc::clone(&shared));
         Ok(Self {
             shared,
             _server: Arc::new(server),

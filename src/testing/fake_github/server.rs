@@ -1,4 +1,4 @@
-//! The server: connections, and how an answer goes out or does not.
+//! How a request comes in, and how its answer goes out or does not.
 
 use super::{
     Shared, World,
@@ -10,7 +10,7 @@ use super::{
     paging,
     requests::{Request, Sent},
 };
-use crate::time::after;
+use crate::{testing::loopback::Server, time::after};
 use chrono::TimeDelta;
 use futures::{StreamExt, stream};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
@@ -18,73 +18,25 @@ use hyper::{
     Response,
     body::{Bytes, Frame, Incoming},
     http::request::Parts,
-    server::conn::http1,
-    service::service_fn,
 };
-use hyper_util::rt::TokioIo;
 use std::{future, io, sync::Arc, time::Duration};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::{JoinHandle, JoinSet},
-};
+use tokio::net::TcpListener;
 
 /// The longest body that is kept of a request.
 const LONGEST: usize = 1 << 20;
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// The server. It ends, with its connections, when it is dropped.
-#[derive(Debug)]
-pub(super) struct Server(JoinHandle<()>);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl Server {
-    pub(super) fn start(listener: TcpListener, shared: Arc<Shared>) -> Self {
-        Self(tokio::spawn(accept(listener, shared)))
-    }
-}
-
-/// A free port on loopback.
-pub(super) async fn listen() -> io::Result<TcpListener> {
-    TcpListener::bind(("127.0.0.1", 0)).await
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                connections.spawn(serve(stream, Arc::clone(&shared)));
-            }
-            // Out of sockets, most likely: wait until some are closed.
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-async fn serve(stream: TcpStream, shared: Arc<Shared>) {
-    // Without it each answer waits some 40 ms for the client's acknowledgement.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(|request: hyper::Request<Incoming>| {
+/// Answers whatever comes to this listener.
+pub(super) fn start(listener: TcpListener, shared: Arc<Shared>) -> Server {
+    Server::start(listener, move |request| {
         let shared = Arc::clone(&shared);
         async move {
             let (head, body) = request.into_parts();
             let sent = read(body).await?;
             respond(&shared, &head, &sent).await
         }
-    });
-    let mut http = http1::Builder::new();
-    let connection = http.auto_date_header(false);
-    // It ends with an error whenever a fault or the client cuts it.
-    let _ = connection
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    })
 }
 
 /// How a request ends.
