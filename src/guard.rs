@@ -31,7 +31,7 @@ pub use release::{Release, Released, is_known, release};
 pub use retire::{Retirement, Setback};
 pub use scopes::{KnownScope, scopes};
 pub use status::{FleetStatus, RunnerStatus, status};
-pub use sweep::Sweep;
+pub use sweep::{Survey, Sweep};
 
 use self::{conclude::Aim, fencing::new_nonce, sweep::Whom};
 use crate::{

@@ -753,6 +753,41 @@ async fn a_sweep_gives_no_more_permits_than_its_budget() {
 }
 
 #[tokio::test]
+async fn whoever_a_survey_finds_and_nobody_wants_is_not_looked_at_again_and_takes_nothing_of_the_budget()
+ {
+    let world = World::new();
+    let policy = Policy {
+        max_permits_per_sweep: Some(PermitBudget::Count(2)),
+        ..Policy::default()
+    };
+    let guard = world.builder().policy(policy).build().unwrap();
+    let names = ["a", "b", "c", "d"];
+    let _ = all(&guard, &names).await;
+    world.clock.advance(minutes(5));
+    let newcomer = ["a", "b", "c", "d", "e"].map(runner);
+    let asked = world.flag.asked();
+    let survey = guard.look_over(newcomer).await;
+    assert_eq!(world.flag.asked() - asked, 5);
+    let names = |seen: &scale_in_guard::Assessment| seen.runner.name.to_string();
+    assert_eq!(survey.held().map(names).collect::<Vec<_>>(), ["e"]);
+    let candidates: Vec<_> = survey.candidates().map(names).collect();
+    assert_eq!(candidates, ["a", "b", "c", "d"]);
+    let mut sweep = survey.sweep(|seen| !matches!(seen.runner.name.as_str(), "a" | "b"));
+    let (mut held, mut given) = (Vec::new(), Vec::new());
+    while let Some(decision) = sweep.next().await {
+        match decision {
+            Decision::Terminate(permit) => given.push(permit.runner().name.to_string()),
+            Decision::Hold(hold) => held.push(names(hold.assessment())),
+        }
+    }
+    assert_eq!(
+        (held, given),
+        (vec!["e".to_owned()], vec!["c".to_owned(), "d".to_owned()])
+    );
+    assert_eq!(world.flag.asked() - asked, 5 + 2);
+}
+
+#[tokio::test]
 async fn a_sweep_holds_everyone_when_the_memory_cannot_be_read() {
     let world = World::new();
     let store = Arc::new(Failing::default());

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     clock::Deadline,
-    decision::{Decision, Verdict},
+    decision::{Assessment, Decision, Verdict},
     evidence::{Claim, Evidence, Registration, Signal, Status, shown_id},
     fleet::FleetReport,
     hold::HoldCode,
@@ -93,17 +93,43 @@ pub(super) struct Surveyed {
     /// Those that must stay.
     pub(super) held: VecDeque<Decision>,
     /// Those that may go, as far as the survey tells: longest vacant first.
-    pub(super) candidates: VecDeque<Candidate>,
+    pub(super) candidates: VecDeque<Assessment>,
     /// How many permits may still be given.
     permits_left: Option<usize>,
     /// Since when most beacons have been silent.
     silent_since: Option<Instant>,
 }
 
-pub(super) struct Candidate {
-    runner: Runner,
-    evidence: Vec<Evidence>,
-    vacant_since: Option<Instant>,
+/// What a sweep found before it gives any permit: for an autoscaler that keeps some of those that may go.
+#[must_use = "nobody of a survey may go before it is swept"]
+pub struct Survey {
+    surveyed: Surveyed,
+}
+
+impl fmt::Debug for Survey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Survey").finish_non_exhaustive()
+    }
+}
+
+impl Survey {
+    /// What was found of those that must stay, in the order in which they were given.
+    pub fn held(&self) -> impl Iterator<Item = &Assessment> {
+        self.surveyed.held.iter().map(Decision::assessment)
+    }
+
+    /// What was found of those that nothing holds, longest vacant first. It is no permit: a permit needs another
+    /// look, which [`sweep`](Self::sweep) makes.
+    pub fn candidates(&self) -> impl Iterator<Item = &Assessment> {
+        self.surveyed.candidates.iter()
+    }
+
+    /// The decisions, as [`Guard::sweep`] gives them, but for those of the candidates that are not `wanted`: nobody
+    /// looks at them again, and they take nothing of the budget.
+    pub fn sweep(mut self, wanted: impl FnMut(&Assessment) -> bool) -> Sweep {
+        self.surveyed.candidates.retain(wanted);
+        Sweep::unfolding(Sweeping::Surveyed(self.surveyed), Sweeping::next)
+    }
 }
 
 impl Sweeping {
@@ -125,6 +151,32 @@ impl Sweeping {
 }
 
 impl Guard {
+    /// The first half of a [`sweep`](Self::sweep): looks at all runners with reads that they share, and gives no
+    /// permit yet. The time that [`Policy::sweep_deadline`](crate::Policy) allows runs from here on.
+    ///
+    /// ```no_run
+    /// use scale_in_guard::{Guard, Runner};
+    /// use std::collections::HashSet;
+    /// # async fn run(guard: Guard, runners: Vec<Runner>) {
+    /// let survey = guard.look_over(runners).await;
+    /// // Two of those that may go are kept, so that the next job need not wait.
+    /// let candidates = survey.candidates().map(|seen| seen.runner.name.clone());
+    /// let kept: HashSet<_> = candidates.take(2).collect();
+    /// let mut sweep = survey.sweep(|seen| !kept.contains(&seen.runner.name));
+    /// while let Some(decision) = sweep.next().await {
+    ///     // as ever
+    /// # drop(decision);
+    /// }
+    /// # }
+    /// ```
+    pub async fn look_over(&self, runners: impl IntoIterator<Item = Runner>) -> Survey {
+        let runners = runners.into_iter().collect();
+        let surveyed = self.survey_all(runners, Share::All, Whom::Everyone);
+        Survey {
+            surveyed: surveyed.await,
+        }
+    }
+
     /// Begins a sweep: surveys all runners.
     async fn survey_all(&self, runners: Vec<Runner>, share: Share, whom: Whom) -> Surveyed {
         let runners = distinct(runners);
@@ -173,18 +225,13 @@ impl Guard {
             match decision {
                 Decision::Hold(_) => held.push_back(decision),
                 // This permit is not given to anybody: it is made anew when it is pulled.
-                Decision::Terminate(permit) => {
-                    let assessment = permit.into_assessment();
-                    candidates.push(Candidate {
-                        vacant_since: assessment.vacant_since.or(assessment.runner.launched_at),
-                        runner: assessment.runner,
-                        evidence: assessment.evidence,
-                    });
-                }
+                Decision::Terminate(permit) => candidates.push(permit.into_assessment()),
             }
         }
-        candidates
-            .sort_by_key(|candidate| (candidate.vacant_since.is_none(), candidate.vacant_since));
+        candidates.sort_by_key(|seen| {
+            let since = seen.vacant_since.or(seen.runner.launched_at);
+            (since.is_none(), since)
+        });
         Surveyed {
             guard: self.clone(),
             round,
@@ -324,9 +371,9 @@ fn is_worth_a_scan(so_far: &Decision) -> bool {
 
 impl Surveyed {
     /// Looks at one candidate by itself, and gives it its permit if it still may go.
-    pub(super) async fn confirm(&mut self, candidate: Candidate) -> Decision {
+    pub(super) async fn confirm(&mut self, candidate: Assessment) -> Decision {
         let guard = &self.guard;
-        let Candidate {
+        let Assessment {
             runner, evidence, ..
         } = candidate;
         let report = FleetReport {
