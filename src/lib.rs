@@ -29,6 +29,8 @@ pub mod hold;
 pub mod instance;
 #[cfg(feature = "intake")]
 pub mod intake;
+#[cfg(feature = "lambda")]
+pub mod lambda;
 pub mod lease;
 pub mod ledger;
 #[cfg(feature = "guard")]
