@@ -13,6 +13,7 @@ use super::log;
 use crate::{
     github::{API_URL, GitHub, Repository},
     guard::{Guard, Mode},
+    instance::NameRule,
     policy::Policy,
     runner::Scope,
     sources::Repositories,
@@ -22,6 +23,7 @@ use std::{env, fs};
 
 pub(super) const STORE: &str = "SCALE_IN_GUARD_STORE";
 pub(super) const SCOPE: &str = "SCALE_IN_GUARD_SCOPE";
+const RUNNER_NAME: &str = "SCALE_IN_GUARD_RUNNER_NAME";
 const REPOSITORIES: &str = "SCALE_IN_GUARD_REPOSITORIES";
 const REPOSITORIES_ARE_ALL: &str = "SCALE_IN_GUARD_REPOSITORIES_ARE_ALL";
 const POLICY: &str = "SCALE_IN_GUARD_POLICY";
@@ -53,6 +55,9 @@ pub struct Settings {
     pub store: StoreUrl,
     /// Where the runners are registered: `SCALE_IN_GUARD_SCOPE`. Some shims know it otherwise.
     pub scope: Option<Scope>,
+    /// How the names of runners follow from the ids of instances: `SCALE_IN_GUARD_RUNNER_NAME`. Default: as the shim
+    /// has it.
+    pub runner_name: Option<NameRule>,
     /// Whose jobs the runners take: `SCALE_IN_GUARD_REPOSITORIES` and `…_ARE_ALL`. Default: none are given.
     pub repositories: Repositories,
     /// `SCALE_IN_GUARD_POLICY`, TOML or `file:PATH`. Default: [`Policy::default`].
@@ -96,6 +101,7 @@ impl Settings {
             store: store(&variables)?,
             repositories: repositories(&variables, scope.as_ref())?,
             scope,
+            runner_name: variables.parsed(RUNNER_NAME, "that is how runners are named")?,
             policy: policy(&variables)?,
             webhooks: variables.is_true(WEBHOOKS)?,
             mode: mode(&variables)?,

@@ -28,6 +28,7 @@ fn nothing_but_a_store_and_a_token_is_shadow_mode_with_the_default_policy() {
 fn every_variable_is_read() {
     let settings = read_with(&[
         (SCOPE, "org:acme"),
+        (RUNNER_NAME, "template:ghr-{instance}"),
         (REPOSITORIES, "acme/atlas, acme/borealis"),
         (REPOSITORIES_ARE_ALL, "true"),
         (POLICY, "grace = \"10m\"\nmin_age = \"1m\""),
@@ -40,6 +41,8 @@ fn every_variable_is_read() {
     ]);
     let settings = settings.unwrap();
     assert_eq!(settings.scope().unwrap().to_string(), "org:acme");
+    let rule = settings.runner_name.as_ref().unwrap();
+    assert_eq!(rule.to_string(), "template:ghr-{instance}");
     let repositories = ["acme/atlas", "acme/borealis"].map(|name| name.parse().unwrap());
     assert_eq!(settings.repositories, Repositories::all(repositories));
     assert_eq!(settings.policy.grace, chrono::TimeDelta::minutes(10));
@@ -65,6 +68,7 @@ fn what_is_not_understood_is_refused_with_its_name_and_what_to_write() {
         (STORE, "memory", "when AWS ends it"),
         (STORE, "postgres://:hunter2@x", "dynamodb://TABLE"),
         (SCOPE, "acme", "org:NAME"),
+        (RUNNER_NAME, "endswith", "ends-with"),
         (REPOSITORIES, "atlas", "OWNER/NAME"),
         (REPOSITORIES_ARE_ALL, "true", REPOSITORIES),
         (REPOSITORIES_ARE_ALL, "yes", "true or false"),

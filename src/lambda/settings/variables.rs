@@ -1,8 +1,8 @@
 //! The variables that mean us.
 
 use super::{
-    API, MODE, POLICY, REPOSITORIES, REPOSITORIES_ARE_ALL, SCOPE, STORE, SettingsError, WEBHOOKS,
-    credentials, log,
+    API, MODE, POLICY, REPOSITORIES, REPOSITORIES_ARE_ALL, RUNNER_NAME, SCOPE, STORE,
+    SettingsError, WEBHOOKS, credentials, log,
 };
 use crate::stores::REDIS_PASSWORD;
 use std::{collections::BTreeMap, fmt, str::FromStr};
@@ -11,9 +11,10 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 const OURS: &str = "SCALE_IN_GUARD_";
 
 /// Every variable of our own.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 10] = [
     STORE,
     SCOPE,
+    RUNNER_NAME,
     REPOSITORIES,
     REPOSITORIES_ARE_ALL,
     POLICY,
