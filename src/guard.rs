@@ -9,6 +9,8 @@ mod history;
 mod host;
 #[cfg(feature = "github")]
 mod machines;
+#[cfg(feature = "github")]
+mod muster;
 mod outcome;
 mod pins;
 mod release;
@@ -25,6 +27,8 @@ pub use coverage::{Coverage, Permits, Window};
 pub use history::{AsScenario, Decided, Episode, History, Said, histories, history};
 #[cfg(feature = "github")]
 pub use machines::{Machine, MachinesError};
+#[cfg(feature = "github")]
+pub use muster::{Muster, MusterReport, Mustered};
 pub use outcome::{Disagreement, Outcome};
 pub use pins::{PinError, pin, pins, unpin};
 pub use release::{Release, Released, is_known, release};
@@ -354,7 +358,13 @@ impl Guard {
         self.inner.mode
     }
 
-    fn now(&self) -> crate::time::Instant {
+    /// Whether it deregisters a runner before it goes.
+    #[must_use]
+    pub fn deregisters(&self) -> bool {
+        self.inner.registrar.is_some()
+    }
+
+    pub(crate) fn now(&self) -> crate::time::Instant {
         self.inner.clock.now()
     }
 

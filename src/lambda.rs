@@ -3,8 +3,20 @@
 //! A binary is `lambda_runtime::run` of one of these handlers; `examples/` has them, `docs/lambda.md` tells how to deploy
 //! them.
 
+mod capacity;
+mod findings;
+mod groups;
+mod handler;
 mod log;
+mod scheduled_sweep;
 mod settings;
+mod termination_policy;
 
+pub use groups::Instances;
+#[cfg(feature = "aws")]
+pub use groups::{AutoScalingGroups, GroupsError};
+pub use handler::Handler;
 pub use log::log_as_json;
+pub use scheduled_sweep::scheduled_sweep;
 pub use settings::{Settings, SettingsError};
+pub use termination_policy::termination_policy;

@@ -276,6 +276,7 @@ pub struct Round {
     number: u64,
     names: Arc<HashMap<Scope, HashSet<RunnerName>>>,
     share: Share,
+    may_list: bool,
 }
 
 impl Round {
@@ -296,7 +297,23 @@ impl Round {
             number: ROUNDS.fetch_add(1, Ordering::Relaxed),
             names: Arc::new(names),
             share,
+            may_list: true,
         }
+    }
+
+    /// The same round, in which nobody has the time to read every runner of a scope.
+    #[cfg(feature = "lambda")]
+    pub(crate) fn without_listing(self) -> Self {
+        Self {
+            may_list: false,
+            ..self
+        }
+    }
+
+    /// Whether a witness may read every runner of a scope to answer about one.
+    #[must_use]
+    pub fn may_list(&self) -> bool {
+        self.may_list
     }
 
     /// Its number: later rounds have larger ones.

@@ -124,6 +124,22 @@ impl Survey {
         self.surveyed.candidates.iter()
     }
 
+    /// How many runners were looked at.
+    #[cfg(feature = "github")]
+    pub(super) fn len(&self) -> usize {
+        let surveyed = &self.surveyed;
+        surveyed
+            .held
+            .len()
+            .saturating_add(surveyed.candidates.len())
+    }
+
+    /// Since when most beacons have been silent, where they are.
+    #[cfg(feature = "github")]
+    pub(super) fn silent_since(&self) -> Option<Instant> {
+        self.surveyed.silent_since
+    }
+
     /// The decisions, as [`Guard::sweep`] gives them, but for those of the candidates that are not `wanted`: nobody
     /// looks at them again, and they take nothing of the budget.
     pub fn sweep(mut self, wanted: impl FnMut(&Assessment) -> bool) -> Sweep {

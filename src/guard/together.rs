@@ -55,7 +55,16 @@ impl Guard {
     /// How far it came; call again.
     pub async fn prepare(&self, runners: &[Runner]) -> Result<(), Retirement<Infallible>> {
         let round = Round::of(runners, Share::Some);
-        let ready = self.ready_together(runners, &round).await?;
+        self.prepare_in(runners, &round).await
+    }
+
+    /// The same in a round, with whose other runners it shares what it reads.
+    pub(crate) async fn prepare_in(
+        &self,
+        runners: &[Runner],
+        round: &Round,
+    ) -> Result<(), Retirement<Infallible>> {
+        let ready = self.ready_together(runners, round).await?;
         match ready.iter().all(Ready::is_out_of_reach) {
             true => Ok(()),
             false => Err(stopped(Setback::StillRegistered, None)),

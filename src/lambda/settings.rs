@@ -24,6 +24,7 @@ use std::{env, fs};
 pub(super) const STORE: &str = "SCALE_IN_GUARD_STORE";
 pub(super) const SCOPE: &str = "SCALE_IN_GUARD_SCOPE";
 const RUNNER_NAME: &str = "SCALE_IN_GUARD_RUNNER_NAME";
+const GROUPS: &str = "SCALE_IN_GUARD_GROUPS";
 const REPOSITORIES: &str = "SCALE_IN_GUARD_REPOSITORIES";
 const REPOSITORIES_ARE_ALL: &str = "SCALE_IN_GUARD_REPOSITORIES_ARE_ALL";
 const POLICY: &str = "SCALE_IN_GUARD_POLICY";
@@ -58,6 +59,8 @@ pub struct Settings {
     /// How the names of runners follow from the ids of instances: `SCALE_IN_GUARD_RUNNER_NAME`. Default: as the shim
     /// has it.
     pub runner_name: Option<NameRule>,
+    /// The Auto Scaling groups whose instances a sweep looks at: `SCALE_IN_GUARD_GROUPS`.
+    pub groups: Vec<String>,
     /// Whose jobs the runners take: `SCALE_IN_GUARD_REPOSITORIES` and `…_ARE_ALL`. Default: none are given.
     pub repositories: Repositories,
     /// `SCALE_IN_GUARD_POLICY`, TOML or `file:PATH`. Default: [`Policy::default`].
@@ -102,6 +105,7 @@ impl Settings {
             repositories: repositories(&variables, scope.as_ref())?,
             scope,
             runner_name: variables.parsed(RUNNER_NAME, "that is how runners are named")?,
+            groups: groups(&variables),
             policy: policy(&variables)?,
             webhooks: variables.is_true(WEBHOOKS)?,
             mode: mode(&variables)?,
@@ -119,6 +123,20 @@ impl Settings {
             variable: SCOPE,
             write: "write where the runners are registered: org:NAME, repo:OWNER/NAME or enterprise:NAME",
         })
+    }
+
+    /// The Auto Scaling groups, for a shim that cannot do without.
+    ///
+    /// # Errors
+    /// [`SettingsError::Missing`] where none was given.
+    pub fn groups(&self) -> Result<&[String], SettingsError> {
+        match self.groups.is_empty() {
+            false => Ok(&self.groups),
+            true => Err(SettingsError::Missing {
+                variable: GROUPS,
+                write: "write the names of the Auto Scaling groups of these runners, separated by commas",
+            }),
+        }
     }
 
     /// The guard that these settings describe, which deregisters a runner before it is terminated, and the GitHub that
@@ -163,6 +181,12 @@ fn store(variables: &Variables) -> Result<StoreUrl, SettingsError> {
         Ok(url) => Ok(url),
         Err(error) => Err(SettingsError::refused(STORE, error, WRITE)),
     }
+}
+
+fn groups(variables: &Variables) -> Vec<String> {
+    let names = variables.get(GROUPS).unwrap_or_default().split(',');
+    let names = names.map(str::trim).filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
 }
 
 fn repositories(

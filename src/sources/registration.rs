@@ -61,6 +61,8 @@ enum Unheard {
         found: Arc<str>,
         wanted: RunnerName,
     },
+    #[error("GitHub shows no such runner, and there is no time to list all; a sweep will tell")]
+    NotListed,
     #[error("GitHub's answer to a search for {0} does not add up; ask again")]
     Partial(RunnerName),
     #[error("GitHub lists runner {0}, and answers 404 for it; ask again")]
@@ -147,6 +149,9 @@ impl RegistrationSource {
         }
         if ask.knows_absence() {
             return self.still_absent(ask, known, asked_at).await;
+        }
+        if !ask.round().may_list() {
+            return Err(Unheard::NotListed);
         }
         let listing = self.listing(ask).await;
         let surveyed = listing.value.as_ref().map_err(Clone::clone)?;
@@ -252,6 +257,7 @@ impl RegistrationSource {
     async fn listing(&self, ask: &Ask) -> Arc<Read<Result<Surveyed, Unheard>>> {
         let scope = &ask.runner().scope;
         let asked_at = self.clock.now();
+
         let since = after(asked_at, -self.policy.evidence_max_age / 2);
         let read = || self.read_listing(scope, ask, asked_at);
         let never = |_: &Read<_>| false;

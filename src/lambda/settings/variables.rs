@@ -1,7 +1,7 @@
 //! The variables that mean us.
 
 use super::{
-    API, MODE, POLICY, REPOSITORIES, REPOSITORIES_ARE_ALL, RUNNER_NAME, SCOPE, STORE,
+    API, GROUPS, MODE, POLICY, REPOSITORIES, REPOSITORIES_ARE_ALL, RUNNER_NAME, SCOPE, STORE,
     SettingsError, WEBHOOKS, credentials, log,
 };
 use crate::stores::REDIS_PASSWORD;
@@ -11,7 +11,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 const OURS: &str = "SCALE_IN_GUARD_";
 
 /// Every variable of our own.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
+    GROUPS,
     STORE,
     SCOPE,
     RUNNER_NAME,

@@ -1,0 +1,89 @@
+//! What the handlers share: an event comes in, and an answer goes out in time, whatever happens.
+
+use crate::{
+    clock::{Clock, SystemClock},
+    time::age,
+};
+use chrono::TimeDelta;
+use lambda_runtime::{Context, Error, LambdaEvent, tower::Service};
+use serde_json::Value;
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Poller, Poll},
+    time::Duration,
+};
+
+/// A handler's work: an event and the time that there is for it; then the answer.
+type Work = dyn Fn(Value, Duration) -> Pin<Box<dyn Future<Output = Result<Value, Error>> + Send>>
+    + Send
+    + Sync;
+
+/// A function for [`lambda_runtime::run`]. Cheap to clone; clones are one handler.
+#[derive(Clone)]
+pub struct Handler {
+    name: &'static str,
+    longest: Option<Duration>,
+    margin: Duration,
+    work: Arc<Work>,
+}
+
+impl Handler {
+    pub(super) fn new<W, F>(name: &'static str, margin: Duration, work: W) -> Self
+    where
+        W: Fn(Value, Duration) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Value, Error>> + Send + 'static,
+    {
+        Self {
+            name,
+            longest: None,
+            margin,
+            work: Arc::new(move |event, left| Box::pin(work(event, left))),
+        }
+    }
+
+    /// The same, for a caller that waits for so long and no longer.
+    pub(super) fn within(self, longest: Duration) -> Self {
+        Self {
+            longest: Some(longest),
+            ..self
+        }
+    }
+
+    /// How long there is for an invocation: until its deadline, less the margin.
+    fn time_for(&self, context: &Context) -> Duration {
+        let deadline = i64::try_from(context.deadline).ok();
+        let deadline = deadline.and_then(chrono::DateTime::from_timestamp_millis);
+        let left = deadline.map_or(TimeDelta::zero(), |at| age(at, SystemClock.now()));
+        let left = left.to_std().unwrap_or_default();
+        let left = self.longest.map_or(left, |longest| left.min(longest));
+        left.saturating_sub(self.margin)
+    }
+}
+
+impl Service<LambdaEvent<Value>> for Handler {
+    type Response = Value;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Value, Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Poller<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, event: LambdaEvent<Value>) -> Self::Future {
+        let left = self.time_for(&event.context);
+        let request = &event.context.request_id;
+        tracing::debug!(handler = self.name, request, ?left, "invoked");
+        (self.work)(event.payload, left)
+    }
+}
+
+impl fmt::Debug for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handler")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
