@@ -426,6 +426,15 @@ impl Fence {
         Ok(self.to(State::Draining(drain)))
     }
 
+    /// Goes on with a drain under another name, from the beginning: it settles again, and lapses later.
+    ///
+    /// # Errors
+    /// [`FenceRefused`] when this drain is over.
+    pub fn renew(&self, mark: &Mark, drain: Drain, age: TimeDelta) -> Result<Self, FenceRefused> {
+        self.mine(mark, age)?;
+        Ok(self.to(State::Draining(drain)))
+    }
+
     /// Goes from draining to terminating: this is what a job that started in between makes fail.
     ///
     /// # Errors

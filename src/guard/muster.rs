@@ -3,6 +3,7 @@
 
 use super::{
     Guard, Survey,
+    fencing::new_nonce,
     machines::Machine,
     retire::{Never, Retirement, Standing},
 };
@@ -10,16 +11,16 @@ use crate::{
     clock::Deadline,
     decision::{Assessment, Basis},
     evidence::Signal,
-    fence::{Deregistration, Drain, Incarnation, Next, Phase},
+    fence::{Deregistration, Drain, Fence, Incarnation, Next, Phase},
     instance::InstanceId,
     runner::{Runner, RunnerName, Scope},
     source::{Round, SecondLook, Share},
     store::{Key, Kind, StoreError},
     time::{Instant, age},
 };
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future, stream};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// How many machines a muster names: those vacant for longest. It is to be read in one piece.
 const MOST: usize = 5_000;
@@ -121,18 +122,19 @@ impl Guard {
         let began_at = self.now();
         let runners = machines.iter().flat_map(|machine| machine.runners.clone());
         let survey = self.look_over(runners).await;
-        self.drain_the_absent(&machines, &survey).await;
+        let confirmed = self.drain_the_absent(&machines, &survey).await;
         let mut report = MusterReport {
             machines: machines.len(),
             ..MusterReport::default()
         };
-        for held in survey.held() {
+        let found = Found::all(&survey);
+        let held = survey.held();
+        for held in held.filter(|seen| !found.contains_key(&seen.runner.name)) {
             if let Some(reason) = held.reasons().next() {
                 let count = report.held.entry(reason.code().as_str()).or_default();
                 *count = count.saturating_add(1);
             }
         }
-        let found = Found::all(&survey);
         let mut muster = Muster {
             taken_at: Some(began_at),
             machines: Vec::new(),
@@ -141,7 +143,7 @@ impl Guard {
         if survey.silent_since().is_none() {
             let listed = machines
                 .into_iter()
-                .filter_map(|machine| mustered(machine, &found));
+                .filter_map(|machine| mustered(machine, &found, &confirmed));
             muster.machines = listed.collect();
         }
         muster.sort();
@@ -195,8 +197,9 @@ impl Guard {
     }
 
     /// Drains the runners that never registered or have departed, of machines that nothing else holds; and looks again
-    /// at those that are drained. Each is held by its own look if it must be.
-    async fn drain_the_absent(&self, machines: &[Machine], survey: &Survey) {
+    /// at those that are drained. Each is held by its own look if it must be. It tells which of them are still absent,
+    /// and drained.
+    async fn drain_the_absent(&self, machines: &[Machine], survey: &Survey) -> HashSet<RunnerName> {
         let found = Found::all(survey);
         let of_machine = |machine: &Machine| {
             let runners = machine.runners.iter();
@@ -229,31 +232,35 @@ impl Guard {
         let steps = stream::iter(absent).map(async |(runner, is_drained)| {
             let step = match is_drained {
                 true => self.confirm_absence(&runner, round).await,
-                false => self.ready(&runner, round).await.map(drop),
+                false => self.ready(&runner, round).await.map(|_| false),
             };
-            if let Err(retirement) = step {
+            let is_confirmed = step.unwrap_or_else(|retirement| {
                 tracing::debug!(runner = %runner.name, %retirement, "absent");
-            }
+                false
+            });
+            is_confirmed.then_some(runner.name)
         });
-        steps.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+        let confirmed = steps.buffer_unordered(AT_ONCE);
+        confirmed.filter_map(future::ready).collect().await
     }
 
     /// Writes down that a drained runner that nobody ever saw registered, or that has departed, still is absent by a
-    /// listing. Until its drain lapses no look has to list everybody for it.
+    /// listing, and so begins its drain anew: until that lapses no look has to list everybody for it. `false` where
+    /// it is too early.
     async fn confirm_absence(
         &self,
         runner: &Runner,
         round: &Round,
-    ) -> Result<(), Retirement<Never>> {
+    ) -> Result<bool, Retirement<Never>> {
         let deadline = Deadline::within(self.policy().ask_deadline);
         let recalled = self.recall(runner, deadline).await;
         let Some((fence, written_at)) = recalled.host().map(super::host::Host::fence) else {
-            return Ok(());
+            return Ok(false);
         };
         let whom = Incarnation::of(runner, recalled.shared().id());
         let next = fence.next(whom, age(self.now(), written_at), self.policy());
         let Next::LookAgain(drain) = next else {
-            return Ok(());
+            return Ok(false);
         };
         let standing = Standing::of(drain.clone(), fence.epoch(), written_at, self.policy());
         let permit = self
@@ -261,13 +268,18 @@ impl Guard {
             .await?;
         if permit.shows_registration() {
             self.give_up(runner, &standing.mark).await;
-            return Ok(());
+            return Ok(false);
         }
-        let absent = |fence: &crate::fence::Fence, age| {
-            fence.deregistered(&standing.mark, Deregistration::Absent, age)
+        let renewed = Drain {
+            nonce: new_nonce(),
+            deregistration: Deregistration::Absent,
+            ..standing.drain
         };
-        let written = self.step(runner, absent).await;
-        written.map_err(|no_step| self.not_made(no_step))
+        let renew = |fence: &Fence, age| fence.renew(&standing.mark, renewed.clone(), age);
+        match self.step(runner, renew).await {
+            Ok(()) => Ok(true),
+            Err(no_step) => Err(self.not_made(no_step)),
+        }
     }
 }
 
@@ -316,21 +328,26 @@ impl<'s> Found<'s> {
 }
 
 /// A machine, if each of its runners could go without a list of all runners.
-fn mustered(machine: Machine, found: &HashMap<RunnerName, Found<'_>>) -> Option<Mustered> {
+fn mustered(
+    machine: Machine,
+    found: &HashMap<RunnerName, Found<'_>>,
+    confirmed: &HashSet<RunnerName>,
+) -> Option<Mustered> {
     let found: Vec<_> = machine
         .runners
         .iter()
         .map(|runner| found.get(&runner.name))
         .collect::<Option<_>>()?;
-    let is_open = |found: &&&Found<'_>| match found {
+    let is_open = |found: &Found<'_>| match found {
         Found::Vacant(_) => true,
         Found::Absent(_) => false,
-        Found::Drained { drain, .. } => {
+        Found::Drained { seen, drain, .. } => {
             drain.deregistration == Deregistration::Absent
                 || !matches!(drain.basis, Basis::NeverRegistered | Basis::Departed)
+                || confirmed.contains(&seen.runner.name)
         }
     };
-    if !found.iter().all(|found| is_open(&found)) {
+    if !found.iter().all(|&found| is_open(found)) {
         return None;
     }
     let drained_at: Option<Vec<_>> = found
