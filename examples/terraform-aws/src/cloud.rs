@@ -7,7 +7,7 @@ use aws_sdk_ec2::{
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     types::{self, Filter},
 };
-use scale_in_guard::{Scope, time::Instant};
+use scale_in_guard::{Scope, instance::InstanceId, time::Instant};
 use std::{error::Error, fmt, time::Duration};
 use thiserror::Error;
 
@@ -33,7 +33,7 @@ const GONE: &str = "InvalidInstanceID.NotFound";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tagged {
     /// Such as `i-06cbe04821ccba677`.
-    pub(crate) id: String,
+    pub(crate) id: InstanceId,
     /// When it was launched.
     pub(crate) launched_at: Option<Instant>,
     /// Where its runners are registered: `ghr:Owner` and `ghr:Type`.
@@ -67,6 +67,14 @@ pub(crate) struct CloudError {
 }
 
 impl CloudError {
+    /// There is no time left to ask.
+    pub(crate) fn late() -> Self {
+        Self {
+            operation: "EC2",
+            what: "there was no time left to ask it".to_owned(),
+        }
+    }
+
     fn of<E>(operation: &'static str, error: &SdkError<E>) -> Self
     where
         E: Error + ProvideErrorMetadata + 'static,
@@ -149,8 +157,15 @@ impl Cloud {
     ///
     /// # Errors
     /// [`CloudError`] when EC2 refused, or nobody knows: it may be terminated or not.
-    pub(crate) async fn terminate(&self, instance: &str, time: Duration) -> Result<(), CloudError> {
-        let terminate = self.client.terminate_instances().instance_ids(instance);
+    pub(crate) async fn terminate(
+        &self,
+        instance: &InstanceId,
+        time: Duration,
+    ) -> Result<(), CloudError> {
+        let terminate = self
+            .client
+            .terminate_instances()
+            .instance_ids(instance.as_str());
         let config = config::Builder::new().timeout_config(within(time));
         match terminate.customize().config_override(config).send().await {
             Ok(_) => Ok(()),
@@ -176,7 +191,7 @@ impl Tagged {
         };
         let launched_at = instance.launch_time().and_then(|at| at.to_millis().ok());
         Some(Self {
-            id: instance.instance_id()?.to_owned(),
+            id: instance.instance_id()?.parse().ok()?,
             launched_at: launched_at.and_then(Instant::from_timestamp_millis),
             scope: scope(tag("ghr:Owner"), tag("ghr:Type")),
             runner_id: tag("ghr:github_runner_id").and_then(|id| id.trim().parse().ok()),
@@ -229,7 +244,7 @@ mod tests {
                 .iter()
                 .map(|(key, value)| Tag::builder().key(*key).value(*value).build());
             let instance = types::Instance::builder()
-                .instance_id("i-1")
+                .instance_id("i-01")
                 .launch_time(DateTime::from_secs(1))
                 .set_tags(Some(tags.collect()));
             Tagged::read(&instance.build()).unwrap()
@@ -239,7 +254,7 @@ mod tests {
         assert_eq!(
             plain,
             Tagged {
-                id: "i-1".to_owned(),
+                id: "i-01".parse().unwrap(),
                 launched_at,
                 scope: Ok("org:acme".parse().unwrap()),
                 runner_id: None,

@@ -6,6 +6,7 @@ use scale_in_guard::{
     Policy,
     github::{API_URL, Limits, Repository},
     guard::Mode,
+    instance::NameRule,
     sources::Repositories,
     stores::StoreUrl,
 };
@@ -57,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) repositories: Repositories,
     /// Whether a receiver of webhooks keeps a ledger in the same store.
     pub(crate) has_webhooks: bool,
+    /// How the runners on an instance are named.
+    pub(crate) rule: NameRule,
     /// What is waited for, and how long.
     pub(crate) policy: Policy,
     /// Whether anything is done.
@@ -194,6 +197,9 @@ impl Settings {
             store: store(&variables)?,
             repositories: repositories(&variables)?,
             has_webhooks: variables.flag("SCALE_IN_GUARD_WEBHOOKS")?,
+            rule: variables
+                .parsed("SCALE_IN_GUARD_RUNNER_NAME")?
+                .unwrap_or(NameRule::EndsWith),
             policy: policy(&variables)?,
             mode: mode(&variables)?,
         })
@@ -354,6 +360,7 @@ mod tests {
             ("RUNNER_BOOT_TIME_IN_MINUTES", "20"),
             ("PARAMETER_GITHUB_APP_ID_NAME", "/gh/id:/gh/second-id"),
             ("SCALE_IN_GUARD_MODE", "live"),
+            ("SCALE_IN_GUARD_RUNNER_NAME", "contains"),
             ("SCALE_IN_GUARD_LIMITS", "none"),
             ("SCALE_IN_GUARD_WEBHOOKS", "true"),
             ("SCALE_IN_GUARD_POLICY", "grace = \"7m\""),
@@ -371,6 +378,7 @@ mod tests {
         let both = ["acme/atlas", "acme/beacon"].map(|name| name.parse().unwrap());
         assert_eq!(settings.repositories, Repositories::all(both));
         assert_eq!(settings.limits, Limits::none());
+        assert_eq!(settings.rule, NameRule::Contains);
     }
 
     #[test]
@@ -423,6 +431,7 @@ mod tests {
             ("SCALE_IN_GUARD_POLICY", "file:nowhere.toml", "nowhere.toml"),
             ("SCALE_IN_GUARD_REPOSITORIES", "acme", "OWNER/NAME"),
             ("SCALE_IN_GUARD_REPOSITORIES_ARE_ALL", "true", "gives none"),
+            ("SCALE_IN_GUARD_RUNNER_NAME", "begins-with", "no rule"),
             ("SCALE_IN_GUARD_MODUS", "live", "SCALE_IN_GUARD_MODE"),
         ] {
             let refused = read(&[(name, value)]).unwrap_err().to_string();
