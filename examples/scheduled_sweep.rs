@@ -1,15 +1,20 @@
-//! The sweep that the termination policy rests on, as a Lambda function on a schedule; docs/lambda.md tells how to
-//! deploy it.
+//! The function that the termination policy rests on: on a schedule it looks at every machine of its groups.
+//! `docs/lambda.md` tells how to deploy it.
+//!
+//! `cargo lambda build --release --features aws,dynamodb,lambda --example scheduled_sweep`
 
 use scale_in_guard::lambda::{self, AutoScalingGroups, Settings};
+use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> Result<(), lambda_runtime::Error> {
-    lambda::log_as_json();
-    let settings = Settings::from_env()?;
-    let scope = settings.scope()?.clone();
-    let groups = AutoScalingGroups::from_env(settings.groups()?).await;
-    let rule = settings.runner_name.clone().unwrap_or_default();
-    let (guard, github) = settings.guard().await?;
-    lambda_runtime::run(lambda::scheduled_sweep(guard, github, groups, scope, rule)).await
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    lambda::run(async {
+        let settings = Settings::from_env()?;
+        let scope = settings.scope()?.clone();
+        let groups = AutoScalingGroups::from_env(settings.groups()?).await;
+        let rule = settings.runner_name.clone().unwrap_or_default();
+        let (guard, github) = settings.guard().await?;
+        Ok(lambda::scheduled_sweep(guard, github, groups, scope, rule))
+    })
+    .await
 }

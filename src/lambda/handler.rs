@@ -1,10 +1,6 @@
 //! What the handlers share: an event comes in, and an answer goes out in time, whatever happens.
 
-use crate::{
-    clock::{Clock, SystemClock},
-    time::age,
-};
-use chrono::TimeDelta;
+use crate::clock::{Clock, SystemClock};
 use lambda_runtime::{Context, Error, LambdaEvent, tower::Service};
 use serde_json::Value;
 use std::{
@@ -15,6 +11,10 @@ use std::{
     task::{Context as Poller, Poll},
     time::Duration,
 };
+
+/// No deadline is before this, in milliseconds: it is of 2001. cargo-lambda's emulator gives none, but how long an
+/// invocation may take.
+const FIRST_DEADLINE: u64 = 1_000_000_000_000;
 
 /// A handler's work: an event and the time that there is for it; then the answer.
 type Work = dyn Fn(Value, Duration) -> Pin<Box<dyn Future<Output = Result<Value, Error>> + Send>>
@@ -54,10 +54,14 @@ impl Handler {
 
     /// How long there is for an invocation: until its deadline, less the margin.
     fn time_for(&self, context: &Context) -> Duration {
-        let deadline = i64::try_from(context.deadline).ok();
-        let deadline = deadline.and_then(chrono::DateTime::from_timestamp_millis);
-        let left = deadline.map_or(TimeDelta::zero(), |at| age(at, SystemClock.now()));
-        let left = left.to_std().unwrap_or_default();
+        let left = match context.deadline < FIRST_DEADLINE {
+            true => context.deadline,
+            false => {
+                let now = u64::try_from(SystemClock.now().timestamp_millis());
+                context.deadline.saturating_sub(now.unwrap_or(u64::MAX))
+            }
+        };
+        let left = Duration::from_millis(left);
         let left = self.longest.map_or(left, |longest| left.min(longest));
         left.saturating_sub(self.margin)
     }

@@ -53,11 +53,14 @@ const CHANCE: usize = 8;
 /// ```no_run
 /// use scale_in_guard::lambda::{self, Settings};
 ///
-/// # async fn run() -> Result<(), lambda_runtime::Error> {
-/// lambda::log_as_json();
-/// let settings = Settings::from_env()?;
-/// let (guard, _) = settings.guard().await?;
-/// lambda_runtime::run(lambda::termination_policy(guard, settings.scope()?.clone())).await
+/// # async fn function() -> std::process::ExitCode {
+/// lambda::run(async {
+///     let settings = Settings::from_env()?;
+///     let scope = settings.scope()?.clone();
+///     let (guard, _) = settings.guard().await?;
+///     Ok(lambda::termination_policy(guard, scope))
+/// })
+/// .await
 /// # }
 /// ```
 #[must_use = "a handler does nothing until lambda_runtime::run has it"]

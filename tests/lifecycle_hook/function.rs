@@ -2,6 +2,7 @@
 
 use crate::{
     moto::Moto,
+    process::Function,
     stand_in::StandIn,
     world::{ONE, REPOSITORY, again, batch, terminating},
 };
@@ -19,14 +20,7 @@ use scale_in_guard::{
     testing::{FakeGitHub, FakeLambda, Invocation, fake_github::FakeApp},
 };
 use serde_json::Value;
-use std::{
-    env,
-    fs::{self, File},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
-use tempfile::TempDir;
+use std::{fs, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// Whatever is waited for has come by then, on any machine; else it never comes.
@@ -34,77 +28,6 @@ const BOUND: Duration = Duration::from_secs(120);
 
 /// An invocation's time, as the docs advise it.
 const TIME: Duration = Duration::from_secs(30);
-
-const POLICY: &str = r#"
-grace = "500ms"
-min_age = "0s"
-job_pending = "0s"
-beacon_ttl = "1s"
-settle = "1500ms"
-registration_deadline = "1s"
-"#;
-
-/// The function, a process of its own. It ends with this.
-struct Function {
-    process: Child,
-    folder: TempDir,
-}
-
-impl Function {
-    fn start(lambda: &FakeLambda, variables: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let log = File::create(folder.path().join("log")).expect("a file");
-        let store = format!("sqlite:{}", folder.path().join("guard.sqlite").display());
-        let mut command = Command::new(program());
-        command
-            .env_clear()
-            .envs(lambda.environment())
-            .env("SCALE_IN_GUARD_STORE", store)
-            .env("SCALE_IN_GUARD_SCOPE", "org:acme")
-            .env("SCALE_IN_GUARD_REPOSITORIES", REPOSITORY)
-            .env("SCALE_IN_GUARD_REPOSITORIES_ARE_ALL", "true")
-            .env("SCALE_IN_GUARD_POLICY", POLICY)
-            .env("SCALE_IN_GUARD_MODE", "live")
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stderr(log.try_clone().expect("the same file"))
-            .stdout(log);
-        let process = command.spawn().expect("it starts");
-        Self { process, folder }
-    }
-
-    /// What it logged so far: one JSON object a line, and nothing else.
-    fn log(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.folder.path().join("log")).expect("the log");
-        let whole = text.lines().filter(|line| !line.is_empty());
-        whole
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
-            .collect()
-    }
-}
-
-impl Drop for Function {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// The example, which Cargo builds beside the tests.
-fn program() -> PathBuf {
-    let test = env::current_exe().expect("this test's own path");
-    let profile: Option<&Path> = test.ancestors().nth(2);
-    let program = profile
-        .expect("target/<profile>/deps")
-        .join("examples/lifecycle_hook");
-    assert!(
-        program.is_file(),
-        "{} is missing: `cargo test` builds it, `cargo test --test lifecycle_hook` does not; build it first, with \
-         `--example lifecycle_hook` and the same features",
-        program.display()
-    );
-    program
-}
 
 struct World {
     github: FakeGitHub,
@@ -194,6 +117,7 @@ fn of_steps(log: &[Value]) -> impl Iterator<Item = &Value> {
 async fn a_job_keeps_its_instance_and_the_end_of_the_job_lets_it_go() {
     let world = World::new().await;
     let function = Function::start(
+        "lifecycle_hook",
         &world.lambda,
         &[
             ("GITHUB_API_URL", &world.github.url()),
@@ -237,6 +161,7 @@ async fn an_app_from_parameters_and_a_table_serve_as_well() {
     let endpoint = moto.url();
     let store = format!("dynamodb://guard-of-a-hook?endpoint={endpoint}");
     let function = Function::start(
+        "lifecycle_hook",
         &world.lambda,
         &[
             ("SCALE_IN_GUARD_STORE", &store),
@@ -256,6 +181,7 @@ async fn a_parameter_that_is_missing_is_named_when_the_function_starts() {
     let Some(moto) = Moto::start() else { return };
     let lambda = FakeLambda::start().await.expect("a port");
     let mut function = Function::start(
+        "lifecycle_hook",
         &lambda,
         &[
             ("GITHUB_TOKEN_PARAMETER", "/github/nowhere"),

@@ -17,6 +17,9 @@ mod handler;
 #[path = "../dynamodb/moto.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod moto;
+#[cfg(all(feature = "aws", feature = "dynamodb", feature = "sqlite"))]
+#[path = "../lambda/process.rs"]
+mod process;
 #[cfg(feature = "aws")]
 mod stand_in;
 mod world;
