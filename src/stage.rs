@@ -519,6 +519,23 @@ mod tests {
                 },
                 Stage::Drained,
             ),
+            // It was absent from the beginning, and found so beside a listing after it had settled.
+            (
+                Situation {
+                    drained: Some(Stage::Departed),
+                    registration: unconfirmed,
+                    ..GONE
+                },
+                Stage::Departed,
+            ),
+            (
+                Situation {
+                    drained: Some(Stage::NeverRegistered),
+                    registration: unconfirmed,
+                    ..PHANTOM
+                },
+                Stage::NeverRegistered,
+            ),
             (
                 Situation {
                     scope_is_ours: false,
@@ -555,18 +572,26 @@ mod tests {
             Registered::Present,
         ];
         for registration in registrations {
-            for bits in 0..1_u32 << 12 {
+            let drained = [
+                None,
+                Some(Stage::Lost),
+                Some(Stage::Wedged),
+                Some(Stage::Drained),
+                Some(Stage::Departed),
+                Some(Stage::NeverRegistered),
+            ];
+            // The runner is absent at such a look: what reads the situation sees to it.
+            let is_absent = matches!(
+                registration,
+                Registered::AbsentUnconfirmed | Registered::Absent
+            );
+            let drained = drained
+                .into_iter()
+                .filter(|drained| is_absent || drained.is_none());
+            let cells =
+                drained.flat_map(|drained| (0..1_u32 << 10).map(move |bits| (drained, bits)));
+            for (drained, bits) in cells {
                 let bit = |n: u32| bits >> n & 1 == 1;
-                let drained = match (bit(10), bit(11)) {
-                    // The runner is absent at such a look: what reads the situation sees to it.
-                    _ if matches!(registration, Registered::Present | Registered::Unreadable) => {
-                        None
-                    }
-                    (false, false) => None,
-                    (true, false) => Some(Stage::Lost),
-                    (false, true) => Some(Stage::Wedged),
-                    (true, true) => Some(Stage::Drained),
-                };
                 let cell = Situation {
                     registration,
                     before_deadline: bit(0),
@@ -593,6 +618,9 @@ mod tests {
                             && !cell.registered_before
                     }
                     Stage::Unconfirmed => !present && registration != Registered::Unreadable,
+                    Stage::NeverRegistered | Stage::Departed if cell.drained == Some(stage) => {
+                        !present
+                    }
                     Stage::NeverRegistered => {
                         absent
                             && !cell.ever_seen

@@ -14,5 +14,6 @@ mod fence;
 mod release;
 mod silence;
 mod stages;
+mod together;
 mod way;
 mod world;
