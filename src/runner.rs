@@ -299,6 +299,11 @@ impl Runner {
         }
     }
 
+    /// Whether its machine may have been there long before we first looked, for all that is known.
+    pub(crate) fn may_be_old(&self) -> bool {
+        self.instance.is_some() && self.launched_at.is_none()
+    }
+
     /// The same runner, with its registration's number.
     #[must_use]
     pub fn with_id(mut self, id: u64) -> Self {

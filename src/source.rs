@@ -276,7 +276,26 @@ pub struct Round {
     number: u64,
     names: Arc<HashMap<Scope, HashSet<RunnerName>>>,
     share: Share,
-    may_list: bool,
+    listing: Lists,
+}
+
+/// When every runner of a scope is read to answer about one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lists {
+    /// Where nothing less can tell.
+    WhereNeeded,
+    /// There is no time for it.
+    #[cfg_attr(
+        not(feature = "lambda"),
+        allow(dead_code, reason = "for its two seconds")
+    )]
+    Never,
+    /// Nobody knows what else is registered on the machine.
+    #[cfg_attr(
+        not(feature = "lambda"),
+        allow(dead_code, reason = "for its two seconds")
+    )]
+    Always,
 }
 
 impl Round {
@@ -297,23 +316,25 @@ impl Round {
             number: ROUNDS.fetch_add(1, Ordering::Relaxed),
             names: Arc::new(names),
             share,
-            may_list: true,
+            listing: Lists::WhereNeeded,
         }
     }
 
-    /// The same round, in which nobody has the time to read every runner of a scope.
+    /// The same round, with this to say about listings.
     #[cfg(feature = "lambda")]
-    pub(crate) fn without_listing(self) -> Self {
-        Self {
-            may_list: false,
-            ..self
-        }
+    pub(crate) fn with_listing(self, listing: Lists) -> Self {
+        Self { listing, ..self }
     }
 
     /// Whether a witness may read every runner of a scope to answer about one.
     #[must_use]
     pub fn may_list(&self) -> bool {
-        self.may_list
+        self.listing != Lists::Never
+    }
+
+    /// Whether it must, even where it is known why a runner is absent.
+    pub(crate) fn lists_always(&self) -> bool {
+        self.listing == Lists::Always
     }
 
     /// Its number: later rounds have larger ones.
@@ -326,6 +347,15 @@ impl Round {
     #[must_use]
     pub fn share(&self) -> Share {
         self.share
+    }
+
+    /// Whether it is about a runner of this name.
+    pub(crate) fn asks_about(&self, scope: &Scope, name: &str) -> bool {
+        let names = self.names.get(scope);
+        let name = name.parse::<RunnerName>();
+        names
+            .zip(name.ok())
+            .is_some_and(|(names, name)| names.contains(&name))
     }
 
     /// The names of the runners of this scope that it is about.

@@ -1,6 +1,7 @@
 //! The library's own witnesses.
 
 mod jobs;
+mod neighbours;
 mod registration;
 mod scan;
 mod shared;

@@ -17,7 +17,7 @@ use std::{
 use thiserror::Error;
 
 /// How many names are remembered of one machine. A job on any other is seen by the machine's id in its name.
-const MOST: usize = 16;
+const MOST: usize = 4;
 
 /// A machine, and every runner that is known to be on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,9 @@ pub struct Machine {
     /// Its runners. Never none: a machine on which nobody knows a runner has one by the name that the rule tells, or
     /// by its own. So it goes through the stages, as a runner that never registered, or has departed.
     pub runners: Vec<Runner>,
+    /// Whether the rule alone tells what its runner is called. Otherwise another may register under a name that nobody
+    /// foresees.
+    pub named_by_rule: bool,
 }
 
 /// Why it is not known which runners are on which machines.
@@ -39,6 +42,25 @@ pub enum MachinesError {
     /// What was seen before could not be read, or what is seen not be written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The rule never placed a runner.
+    #[error(
+        "of the runners that GitHub lists in {scope} none is on any of these {instances} instances by the rule {rule:?}, and none ever was: a machine whose runner is not known is no phantom before one is; see the rule for names"
+    )]
+    Unplaced {
+        /// Where the runners are.
+        scope: Scope,
+        /// How many instances there are.
+        instances: usize,
+        /// The rule.
+        rule: String,
+    },
+}
+
+/// The record of a scope: by which rules a runner was ever found on a machine. A wrong rule makes phantoms of all.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Placed {
+    by: BTreeSet<String>,
 }
 
 /// The record of one machine: the names seen on it, the one seen last at the end.
@@ -84,13 +106,17 @@ impl Guard {
         if matches!(rule, NameRule::Equals | NameRule::Template { .. }) {
             for instance in instances {
                 let name = rule.name_of_none(&instance.id);
-                machines.push(machine(scope, instance, [(name, None)]));
+                machines.push(machine(scope, instance, [(name, None)], true));
             }
             return Ok(machines);
         }
         let listing = github.runners(scope).await?;
         let listed = Listed::sort(&listing.rows, rule, &instances);
         let records = &self.inner.records;
+        if !instances.is_empty() {
+            self.is_placed(scope, rule, &listed, instances.len())
+                .await?;
+        }
         let key = |instance: &Instance| {
             let name = RunnerName::from(instance.id.clone());
             records.of_runner(scope, Kind::Machine, &name)
@@ -115,9 +141,39 @@ impl Guard {
             if runners.is_empty() {
                 runners.push((rule.name_of_none(&instance.id), None));
             }
-            machines.push(machine(scope, instance, runners));
+            machines.push(machine(scope, instance, runners, false));
         }
         Ok(machines)
+    }
+}
+
+impl Guard {
+    /// Whether this rule ever placed a runner, now or before.
+    async fn is_placed(
+        &self,
+        scope: &Scope,
+        rule: &NameRule,
+        listed: &Listed,
+        instances: usize,
+    ) -> Result<(), MachinesError> {
+        let records = &self.inner.records;
+        let key = records.of_scope(scope, Kind::Machine);
+        let rule = rule.to_string();
+        let placed: Kept<Placed> = records.read_one(&key).await?;
+        if placed.value.by.contains(&rule) {
+            return Ok(());
+        }
+        if listed.on.is_empty() {
+            let scope = scope.clone();
+            return Err(MachinesError::Unplaced {
+                scope,
+                instances,
+                rule,
+            });
+        }
+        let note = |placed: &mut Placed| placed.by.insert(rule.clone());
+        records.update(&key, note).await?;
+        Ok(())
     }
 }
 
@@ -125,6 +181,7 @@ fn machine(
     scope: &Scope,
     instance: Instance,
     runners: impl IntoIterator<Item = (RunnerName, Option<RunnerId>)>,
+    named_by_rule: bool,
 ) -> Machine {
     let runner = |(name, id)| Runner {
         id,
@@ -133,7 +190,11 @@ fn machine(
         ..Runner::called(name, scope.clone())
     };
     let runners = runners.into_iter().map(runner).collect();
-    Machine { instance, runners }
+    Machine {
+        instance,
+        runners,
+        named_by_rule,
+    }
 }
 
 /// The runners that GitHub lists, by their machine.

@@ -11,7 +11,7 @@ use crate::{
     clock::Deadline,
     decision::{Assessment, Basis},
     evidence::Signal,
-    fence::{Deregistration, Drain, Fence, Incarnation, Next, Phase},
+    fence::{DRAIN_LAPSES, Deregistration, Drain, Fence, Incarnation, Next, Phase},
     instance::InstanceId,
     runner::{Runner, RunnerName, Scope},
     source::{Round, SecondLook, Share},
@@ -22,8 +22,12 @@ use futures::{StreamExt, future, stream};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// How many machines a muster names: those vacant for longest. It is to be read in one piece.
-const MOST: usize = 5_000;
+/// How many runners are on the machines that a muster names: those vacant for longest. It is read, and written, in one
+/// piece, and by those who have two seconds.
+const MOST: usize = 3_000;
+
+/// How many absent runners a sweep drains, or looks at again: each is a request or two. The others wait for the next.
+const ABSENT: usize = 100;
 
 /// How many machines without runners are looked at again at the same time.
 const AT_ONCE: usize = 8;
@@ -35,6 +39,11 @@ const AT_ONCE: usize = 8;
 pub struct Muster {
     /// When it was taken; `None` where none ever was.
     pub taken_at: Option<Instant>,
+    /// How many machines the sweep looked at.
+    pub swept: usize,
+    /// Since when most beacons were silent, where they were: then it names no machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<Instant>,
     /// Those drained first, then those vacant for longest.
     pub machines: Vec<Mustered>,
 }
@@ -46,6 +55,9 @@ pub struct Mustered {
     pub instance: InstanceId,
     /// Every runner that is known to be on it.
     pub runners: Vec<Runner>,
+    /// Whether another can register on it under a name that nobody foresees.
+    #[serde(default)]
+    pub named_by_rule: bool,
     /// Since when all of them have been vacant.
     pub vacant_since: Instant,
     /// When it was drained, where it was.
@@ -106,7 +118,7 @@ enum Found<'s> {
 
 impl Guard {
     /// Sweeps all machines of a scope, and writes down which of them could go, for
-    /// [`lambda::termination_policy`](crate::guard::Guard::mustered) to begin with. To be called every few minutes,
+    /// a [termination policy](Self::mustered) to begin with. To be called every few minutes,
     /// more often than [`Policy::max_observation_gap`](crate::Policy::max_observation_gap); it reads GitHub's list.
     ///
     /// Machines whose runners never registered, or have departed, it drains as well, and looks at again the next time:
@@ -137,17 +149,24 @@ impl Guard {
         }
         let mut muster = Muster {
             taken_at: Some(began_at),
+            swept: machines.len(),
+            silent_since: survey.silent_since(),
             machines: Vec::new(),
         };
         // Where most beacons fell silent it is more likely that we do not hear them than that they are gone.
-        if survey.silent_since().is_none() {
+        if muster.silent_since.is_none() {
             let listed = machines
                 .into_iter()
                 .filter_map(|machine| mustered(machine, &found, &confirmed));
             muster.machines = listed.collect();
         }
         muster.sort();
-        muster.machines.truncate(MOST);
+        let mut left = MOST;
+        muster.machines.retain(|machine| {
+            let fits = machine.runners.len() <= left;
+            left = left.saturating_sub(machine.runners.len());
+            fits
+        });
         report.vacant = muster.machines.len();
         let drained = muster.machines.iter();
         let drained = drained.filter(|machine| machine.drained_at.is_some());
@@ -218,8 +237,9 @@ impl Guard {
         };
         let budget = self.policy().max_permits_per_sweep;
         let mut left = budget.map_or(usize::MAX, |budget| budget.permits(survey.len()));
-        let absent: Vec<_> = free
+        let mut absent: Vec<_> = free
             .filter(is_absent)
+            .filter(|(_, found)| found.is_due(self.now()))
             .map(|(runner, found)| (runner, matches!(found, Found::Drained { .. })))
             .filter(|(_, is_drained)| {
                 let may_begin = left > 0;
@@ -227,9 +247,17 @@ impl Guard {
                 *is_drained || may_begin
             })
             .collect();
-        let runners: Vec<_> = absent.iter().map(|(runner, _)| runner.clone()).collect();
-        let round = &Round::of(&runners, Share::Some);
+        // Its neighbours on the same machine are asked about as well, as the survey did.
+        let runners = machines.iter().flat_map(|machine| &machine.runners);
+        let round = &Round::of(runners, Share::Some);
+        let deadline = Deadline::within(self.policy().ask_deadline * 3);
+        // Those that are drained would lapse.
+        absent.sort_by_key(|(_, is_drained)| !is_drained);
+        absent.truncate(ABSENT);
         let steps = stream::iter(absent).map(async |(runner, is_drained)| {
+            if deadline.left().is_zero() {
+                return None;
+            }
             let step = match is_drained {
                 true => self.confirm_absence(&runner, round).await,
                 false => self.ready(&runner, round).await.map(|_| false),
@@ -316,6 +344,20 @@ impl<'s> Found<'s> {
         })
     }
 
+    /// Whether there is something to be done about it at a sweep: not where it was looked at again lately, for then it
+    /// would have to settle anew.
+    fn is_due(&self, now: Instant) -> bool {
+        match self {
+            Self::Drained {
+                drain, written_at, ..
+            } => {
+                let is_new = age(now, *written_at) < DRAIN_LAPSES / 2;
+                drain.deregistration != Deregistration::Absent || !is_new
+            }
+            _ => true,
+        }
+    }
+
     /// Since when it has been vacant.
     fn since(&self) -> Instant {
         match self {
@@ -362,5 +404,6 @@ fn mustered(
         drained_at: drained_at.and_then(|at| at.into_iter().max()),
         instance: machine.instance.id,
         runners: machine.runners,
+        named_by_rule: machine.named_by_rule,
     })
 }

@@ -424,13 +424,9 @@ impl Guard {
             Ok(Err(trouble)) => return deregistering(trouble.to_string()),
             Err(late) => return deregistering(late.to_string()),
         };
-        let refutes = matches!(
-            standing.drain.basis,
-            Basis::Lost | Basis::BusyRefuted | Basis::Wedged
-        );
         let how = match gone {
             Deregistered::Removed | Deregistered::Unknown => Deregistration::Done,
-            Deregistered::Occupied if refutes => Deregistration::Refuted,
+            Deregistered::Occupied if refutes(standing.drain.basis) => Deregistration::Refuted,
             Deregistered::Occupied => {
                 self.give_up(runner, &standing.mark).await;
                 return self.said_busy(runner).await;
@@ -471,16 +467,22 @@ impl Guard {
         deadline: Deadline,
     ) -> Result<Ready, Retirement<Never>> {
         let Standing { drain, mark, .. } = standing;
-        let knowing = match drain.knows_absence() {
+        let knowing = match drain.knows_absence() && !round.lists_always() {
             true => SecondLook::OfAbsent,
             false => SecondLook::OfAny,
         };
         let permit = self
             .second_look(runner, standing, knowing, round, deadline)
             .await?;
-        let is_deregistered = drain.deregistration != Deregistration::NotWanted;
-        if permit.shows_registration() && !is_deregistered && self.inner.registrar.is_some() {
-            // It was absent, and has registered since: a job can come to it.
+        let is_open = match drain.deregistration {
+            // It was absent, and has registered since.
+            Deregistration::NotWanted => self.inner.registrar.is_some(),
+            // GitHub would not deregister it, for it had a job, and has none any more.
+            Deregistration::Refuted => !refutes(permit.basis()),
+            _ => false,
+        };
+        if permit.shows_registration() && is_open {
+            // A job can come to it.
             self.give_up(runner, mark).await;
             return Err(self.begin(runner, fence, round, deadline).await);
         }
@@ -591,6 +593,11 @@ pub(super) fn stopped(why: impl Into<Setback>, retry_at: Option<Instant>) -> Ret
         why: why.into(),
         retry_at,
     }
+}
+
+/// Whether who goes on these grounds may well be called busy.
+fn refutes(basis: Basis) -> bool {
+    matches!(basis, Basis::Lost | Basis::BusyRefuted | Basis::Wedged)
 }
 
 fn deregistering(what: impl Into<Arc<str>>) -> Retirement<Never> {

@@ -13,6 +13,7 @@ use crate::{
     source::{Round, Share},
     time::age,
 };
+use futures::future::{join_all, try_join_all};
 use std::convert::Infallible;
 use tracing::Instrument;
 
@@ -100,38 +101,40 @@ impl Guard {
         runners: &[Runner],
         round: &Round,
     ) -> Result<Vec<Ready>, Retirement<Never>> {
-        let (first, others) = match runners {
-            [] => return Err(stopped(Setback::Nobody, None)),
-            [only] => {
-                let ready = self.on_the_way(only, self.ready(only, round)).await?;
-                return Ok(vec![ready]);
-            }
-            [first, others @ ..] => (first, others),
-        };
-        let mut permits = Vec::new();
-        let mut drained = Vec::new();
-        for runner in [first].into_iter().chain(others) {
-            let deadline = Deadline::within(self.policy().ask_deadline);
-            let (fence, is_drained) = self.where_it_stands(runner, deadline).await;
-            match is_drained {
-                true => drained.push(runner),
-                false => {
-                    let look = self.may_begin(runner, &fence, round, deadline);
-                    permits.push(self.on_the_way(runner, look).await?);
-                }
-            }
+        if let [only] = runners {
+            let ready = self.on_the_way(only, self.ready(only, round)).await?;
+            return Ok(vec![ready]);
         }
+        if runners.is_empty() {
+            return Err(stopped(Setback::Nobody, None));
+        }
+        let deadline = || Deadline::within(self.policy().ask_deadline);
+        let stand = runners.iter().map(async |runner| {
+            let (fence, is_drained) = self.where_it_stands(runner, deadline()).await;
+            (runner, fence, is_drained)
+        });
+        let (drained, open): (Vec<_>, Vec<_>) = join_all(stand)
+            .await
+            .into_iter()
+            .partition(|(_, _, is_drained)| *is_drained);
+        let looks = open.iter().map(|(runner, fence, _)| {
+            let look = self.may_begin(runner, fence, round, deadline());
+            self.on_the_way(runner, look)
+        });
+        let permits = try_join_all(looks).await?;
         let mut settling = None;
         for permit in permits {
-            let deadline = Deadline::within(self.policy().ask_deadline);
-            match self.announce(permit, deadline).await {
+            match self.announce(permit, deadline()).await {
                 draining @ Retirement::Draining { .. } => settling = Some(draining),
                 other => return Err(other),
             }
         }
+        let looks = drained
+            .iter()
+            .map(|(runner, ..)| self.on_the_way(runner, self.ready(runner, round)));
         let mut ready = Vec::new();
-        for runner in drained {
-            match self.on_the_way(runner, self.ready(runner, round)).await {
+        for look in join_all(looks).await {
+            match look {
                 Ok(one) => ready.push(one),
                 Err(draining @ Retirement::Draining { .. }) => {
                     settling = settling.or(Some(draining));

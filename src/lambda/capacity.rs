@@ -108,6 +108,11 @@ impl Wanted {
         self.places.len()
     }
 
+    /// Whether this is one to choose from.
+    pub(super) fn has(&self, instance: &InstanceId) -> bool {
+        self.places.contains_key(instance)
+    }
+
     /// Takes a part for this machine, if it is one to choose from and some of its kind is to go.
     pub(super) fn take(&mut self, instance: &InstanceId) -> Option<Slot> {
         let place = self.places.get(instance)?;

@@ -7,11 +7,11 @@ use super::{
 };
 use crate::{
     decision::Hold,
-    guard::{Guard, Mode, Mustered, Retirement, Setback},
+    guard::{Guard, Mode, Muster, Mustered, Retirement},
     hold::HoldCode,
     runner::Scope,
-    source::{Round, Share},
-    time::{Span, age},
+    source::{Lists, Round, Share},
+    time::{At, Span, age},
 };
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -26,6 +26,10 @@ const MARGIN: Duration = Duration::from_millis(300);
 /// How many drained machines are looked at again at the same time.
 const AT_ONCE: usize = 16;
 
+/// How many machines there are at the most in a scope that is listed in an invocation: ten requests, most of them at the
+/// same time.
+const SMALL: usize = 1_000;
+
 /// How many machines that must stay are met, beside two for each that is to go, before it is given up: each is a
 /// request, and the next sweep knows better.
 const CHANCE: usize = 8;
@@ -39,9 +43,10 @@ const CHANCE: usize = 8;
 /// look. Until then the answer is an empty list, which is a valid one: the group asks again. A drained machine that was
 /// not taken is named first the next time, until its drain lapses.
 ///
-/// It lists nothing: it begins with what [`Guard::muster`] wrote down, which [`scheduled_sweep`](super::scheduled_sweep)
-/// does every few minutes, and asks GitHub about as many machines as are to go. Where nobody ever swept it names
-/// nothing, and says so.
+/// It begins with what [`Guard::muster`] wrote down, which [`scheduled_sweep`](super::scheduled_sweep) does every few
+/// minutes, and asks GitHub about as many machines as are to go. Where nobody ever swept it names nothing, and says so.
+/// It lists nothing where the rule for names is `equals` or a template. Where it is not, nobody knows under which name a
+/// host may have registered anew, and so a drained machine is named beside a list of all: of 1,000 machines at the most.
 ///
 /// It answers within the 2 seconds that AWS gives it, and within the invocation's own deadline, less 300 milliseconds,
 /// with what is proved by then. Where nothing is, where the store or GitHub cannot be reached, and when something in
@@ -127,16 +132,37 @@ impl TerminationPolicy {
         if !self.guard.deregisters() {
             return Err("the guard does not deregister, and a runner that is left registered may have a job at any time: build it with .deregister(…)".to_owned());
         }
-        let (drained, others) = self.mustered().await?;
-        // What one look reads serves the others.
-        let round = &Round::of([], Share::Some).without_listing();
-        self.look_again(drained, &mut wanted, round, &notes).await;
-        self.drain(others, &mut wanted, round, &notes).await;
+        let muster = self.mustered().await?;
+        let is_candidate = |machine: &&Mustered| wanted.has(&machine.instance);
+        if !muster.machines.iter().any(|machine| is_candidate(&machine)) {
+            return Err(match muster.silent_since {
+                Some(since) => format!("most beacons are silent since {}", At(since)),
+                None => format!(
+                    "of the {} machines that the last sweep found vacant none is a candidate",
+                    muster.machines.len()
+                ),
+            });
+        }
+        let rounds = Rounds::of(&muster);
+        let taken_at = muster.taken_at;
+        let is_drained = |machine: &Mustered| machine.drained_at.is_some();
+        let (drained, others): (Vec<_>, _) = muster.machines.into_iter().partition(is_drained);
+        let lately = drained
+            .iter()
+            .filter(|machine| machine.drained_at > taken_at);
+        let budget = self.guard.policy().max_permits_per_sweep;
+        let budget = budget.map_or(usize::MAX, |budget| {
+            let permits = budget.permits(wanted.candidates());
+            permits.saturating_sub(lately.count())
+        });
+        self.look_again(drained, &mut wanted, &rounds, &notes).await;
+        self.drain(others, &mut wanted, budget, &rounds, &notes)
+            .await;
         Ok(())
     }
 
-    /// The machines of the last muster: those drained, and the others, each in its order.
-    async fn mustered(&self) -> Result<(Vec<Mustered>, Vec<Mustered>), String> {
+    /// The last muster, if it is of now.
+    async fn mustered(&self) -> Result<Muster, String> {
         let (scope, policy) = (&self.scope, self.guard.policy());
         let muster = self.guard.mustered(scope).await;
         let muster = muster.map_err(|error| error.to_string())?;
@@ -152,8 +178,7 @@ impl TerminationPolicy {
                 Span(old)
             ));
         }
-        let is_drained = |machine: &Mustered| machine.drained_at.is_some();
-        Ok(muster.machines.into_iter().partition(is_drained))
+        Ok(muster)
     }
 
     /// Names those drained machines that are clear at their second look.
@@ -161,7 +186,7 @@ impl TerminationPolicy {
         &self,
         drained: Vec<Mustered>,
         wanted: &mut Wanted,
-        round: &Round,
+        rounds: &Rounds,
         notes: &Notes,
     ) {
         let taken = drained.into_iter().filter_map(|machine| {
@@ -170,7 +195,7 @@ impl TerminationPolicy {
         });
         let taken: Vec<_> = taken.collect();
         let looks = stream::iter(taken)
-            .map(async |(machine, slot)| (self.step(&machine, round).await, machine, slot));
+            .map(async |(machine, slot)| (self.step(&machine, rounds).await, machine, slot));
         let mut looks = looks.buffer_unordered(AT_ONCE);
         while let Some((step, machine, slot)) = looks.next().await {
             settle_up(step, &machine, slot, wanted, notes);
@@ -182,11 +207,10 @@ impl TerminationPolicy {
         &self,
         others: Vec<Mustered>,
         wanted: &mut Wanted,
-        round: &Round,
+        budget: usize,
+        rounds: &Rounds,
         notes: &Notes,
     ) {
-        let budget = self.guard.policy().max_permits_per_sweep;
-        let budget = budget.map_or(usize::MAX, |budget| budget.permits(wanted.candidates()));
         let mut left = budget.min(wanted.left());
         let mut misses = left.saturating_mul(2).saturating_add(CHANCE);
         for machine in others {
@@ -196,11 +220,12 @@ impl TerminationPolicy {
             let Some(slot) = wanted.take(&machine.instance) else {
                 continue;
             };
-            let step = self.step(&machine, round).await;
+            let step = self.step(&machine, rounds).await;
             match &step {
                 Step::Held(_) => misses = misses.saturating_sub(1),
                 Step::WouldDrain => left = left.saturating_sub(1),
-                Step::Ready | Step::Draining | Step::Stuck(_) => {
+                Step::Stuck(_) => left = left.saturating_sub(1),
+                Step::Ready | Step::Draining => {
                     left = left.saturating_sub(1);
                     let noted = self.guard.note_drained(&self.scope, &machine.instance);
                     if let Err(error) = noted.await {
@@ -214,20 +239,17 @@ impl TerminationPolicy {
     }
 
     /// One machine, as far as it can go.
-    async fn step(&self, machine: &Mustered, round: &Round) -> Step {
+    async fn step(&self, machine: &Mustered, rounds: &Rounds) -> Step {
+        let Some(round) = rounds.about(machine) else {
+            return Step::Held("another runner may have registered on it under a name that the rule does not tell, and the scope is too large to list all: use the rule equals or a template".to_owned());
+        };
         match self.guard.prepare_in(&machine.runners, round).await {
             Ok(()) => Step::Ready,
             Err(Retirement::Draining { .. }) => Step::Draining,
             Err(Retirement::Held(hold)) if self.would_go(&hold) => Step::WouldDrain,
-            Err(
-                held @ (Retirement::Held(_)
-                | Retirement::DeregisteredWhileOccupied { .. }
-                | Retirement::Stopped {
-                    why: Setback::Occupied,
-                    ..
-                }),
-            ) => Step::Held(held.to_string()),
-            Err(stuck) => Step::Stuck(stuck.to_string()),
+            // Its drain stands.
+            Err(undecided @ Retirement::Undecided { .. }) => Step::Stuck(undecided.to_string()),
+            Err(held) => Step::Held(held.to_string()),
         }
     }
 
@@ -236,6 +258,34 @@ impl TerminationPolicy {
         let mut reasons = hold.reasons();
         self.guard.mode() == Mode::Shadow
             && reasons.all(|reason| reason.code() == HoldCode::ShadowMode)
+    }
+}
+
+/// What is read for one look serves the others.
+struct Rounds {
+    /// In which nobody is listed.
+    without: Round,
+    /// In which everybody is, for machines on which anybody may have registered.
+    with: Option<Round>,
+}
+
+impl Rounds {
+    fn of(muster: &Muster) -> Self {
+        let round = |machine: &Mustered| machine.runners.clone();
+        let runners: Vec<_> = muster.machines.iter().flat_map(round).collect();
+        let of_all = Round::of(&runners, Share::Some);
+        Self {
+            without: of_all.clone().with_listing(Lists::Never),
+            with: (muster.swept <= SMALL).then(|| of_all.with_listing(Lists::Always)),
+        }
+    }
+
+    /// In which a machine is looked at; `None` where it cannot be.
+    fn about(&self, machine: &Mustered) -> Option<&Round> {
+        match machine.named_by_rule || machine.drained_at.is_none() {
+            true => Some(&self.without),
+            false => self.with.as_ref(),
+        }
     }
 }
 

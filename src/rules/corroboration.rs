@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Holds while neither the jobs view nor the lease clears, as the policy asks; one flag is never
-/// enough. A phantom's witness is its absence; of a runner that is lost or wedged the jobs view is
+/// enough. A phantom's witness is its absence, where it is known when its machine was launched; of a runner that is lost or wedged the jobs view is
 /// enough, and needed.
 #[derive(Debug)]
 pub(crate) struct Corroborated;
@@ -25,7 +25,7 @@ impl Rule for Corroborated {
 
     fn judge(&self, look: &Look<'_>) -> Finding {
         let wanted = match look.stage {
-            Stage::NeverRegistered => return Finding::Clear,
+            Stage::NeverRegistered if !look.runner.may_be_old() => return Finding::Clear,
             Stage::Lost | Stage::Wedged => Corroboration::Jobs,
             _ => look.policy.corroboration,
         };
@@ -70,6 +70,32 @@ mod tests {
 
     fn under(policy: Corroboration, case: Case) -> Case {
         case.policy(|chosen| chosen.corroboration = policy)
+    }
+
+    #[test]
+    fn a_machine_of_unknown_age_may_have_lost_its_runner_before_we_looked() {
+        let stage = Stage::NeverRegistered;
+        let phantom = || Case::in_stage(stage).without(Witness::Jobs);
+        let on_instance = |case: Case| {
+            case.runner(|mut runner| {
+                runner.instance = Some("i-06cbe048".parse().unwrap());
+                runner
+            })
+        };
+        let undated = |case: Case| {
+            case.runner(|mut runner| {
+                runner.launched_at = None;
+                runner
+            })
+        };
+        phantom().assert("corroboration", stage, found(true), "no machine is known");
+        let machine = on_instance(undated(phantom()));
+        machine.assert(
+            "corroboration",
+            stage,
+            found(false),
+            "nobody says how old it is",
+        );
     }
 
     #[test]

@@ -70,15 +70,23 @@ impl Repositories {
     fn of(&self, scope: &Scope) -> Vec<Repository> {
         match Repository::of(scope) {
             Some(own) => vec![own],
-            None => self.given.iter().cloned().collect(),
+            None => self.usable(scope).cloned().collect(),
         }
+    }
+
+    /// Those given whose jobs the runners of a scope can take: an organisation's take jobs of its own alone.
+    fn usable<'r>(&'r self, scope: &'r Scope) -> impl Iterator<Item = &'r Repository> {
+        self.given.iter().filter(move |repository| match scope {
+            Scope::Organization(name) => repository.owner().eq_ignore_ascii_case(name),
+            _ => true,
+        })
     }
 
     /// How far a view of them goes, for the runners of a scope.
     fn reach(&self, scope: &Scope) -> Reach {
         match scope {
             Scope::Repository { .. } => Reach::Clears,
-            _ if self.given.is_empty() => Reach::Nothing,
+            _ if self.usable(scope).next().is_none() => Reach::Nothing,
             _ if self.are_all => Reach::Clears,
             _ => Reach::Holds,
         }
@@ -209,7 +217,8 @@ impl JobsSource {
         let views = &self.views;
         views
             .get(
-                (scope.clone(), ask.wants_all()),
+                // Where nothing narrows what is read, every view is of all.
+                (scope.clone(), ask.wants_all() && self.scans.is_some()),
                 ask.round(),
                 asked_at,
                 since,

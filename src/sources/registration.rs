@@ -1,6 +1,9 @@
 //! The registration, as GitHub has it: by number before any permit, from the listing in a sweep.
 
-use super::shared::{Read, SharedReads, github_for, unheard};
+use super::{
+    neighbours::Neighbours,
+    shared::{Read, SharedReads, github_for, unheard},
+};
 use crate::{
     clock::Clock,
     evidence::{Evidence, Registration, Signal, Witness},
@@ -39,6 +42,7 @@ struct Surveyed {
     by_name: HashMap<Arc<str>, RunnerId>,
     /// The names again, as they are found however they are spelled.
     by_spelling: HashMap<String, Arc<str>>,
+    neighbours: Neighbours,
     snapshot: Snapshot,
     scope_is_ours: bool,
     /// Those that are asked about, not listed, and were shown before.
@@ -72,7 +76,7 @@ enum Unheard {
     )]
     Similar { found: Arc<str>, wanted: RunnerName },
     #[error(
-        "GitHub lists no runner called {:?}, but one called {found:?} on the same instance, which nobody asked about", .wanted.as_str()
+        "GitHub lists a runner called {found:?} on the instance of {:?}, and nobody asked about it", .wanted.as_str()
     )]
     Neighbour { found: Arc<str>, wanted: RunnerName },
 }
@@ -285,6 +289,7 @@ impl RegistrationSource {
                 .iter()
                 .map(|row| (spelling(&row.name), row.name.clone()))
                 .collect(),
+            neighbours: Neighbours::of(rows.iter().map(|row| row.name.clone())),
             by_id: rows.into_iter().map(|row| (row.id, row)).collect(),
             snapshot,
             scope_is_ours,
@@ -376,6 +381,12 @@ impl Surveyed {
     /// The runner's row: under its number, else under its name.
     fn find(&self, ask: &Ask) -> Result<Option<&RunnerRow>, Unheard> {
         let runner = ask.runner();
+        let wanted = || runner.name.clone();
+        // Whoever does not know all runners of a machine must not let any of them go.
+        if let Some(found) = self.neighbour(ask) {
+            let wanted = wanted();
+            return Err(Unheard::Neighbour { found, wanted });
+        }
         let by_number = runner.id.and_then(|id| self.by_id.get(&id));
         if let Some(row) = by_number {
             row.is_called(&runner.name)?;
@@ -384,15 +395,9 @@ impl Surveyed {
         if let Some(id) = self.by_name.get(runner.name.as_str()) {
             return Ok(self.by_id.get(id));
         }
-        let wanted = || runner.name.clone();
         // Whoever spells a name otherwise than GitHub does must not take its runner for a phantom.
-        if let Some(found) = self.by_spelling.get(&spelling(runner.name.as_str())) {
-            let (found, wanted) = (found.clone(), wanted());
-            return Err(Unheard::Similar { found, wanted });
-        }
-        // Nor who does not know what the runner on a machine is called.
-        match self.neighbour(ask) {
-            Some(found) => Err(Unheard::Neighbour {
+        match self.by_spelling.get(&spelling(runner.name.as_str())) {
+            Some(found) => Err(Unheard::Similar {
                 found: found.clone(),
                 wanted: wanted(),
             }),
@@ -401,17 +406,16 @@ impl Surveyed {
     }
 
     /// A runner on the same machine that nobody asks about in this round.
-    fn neighbour(&self, ask: &Ask) -> Option<&Arc<str>> {
+    fn neighbour(&self, ask: &Ask) -> Option<Arc<str>> {
         let Runner {
-            scope, instance, ..
+            scope,
+            name,
+            instance,
+            ..
         } = ask.runner();
-        let machine = instance.as_ref()?;
-        let is_asked = |name: &str| {
-            let mut asked = ask.round().names(scope);
-            asked.any(|asked| asked.as_str() == name)
-        };
-        let mut names = self.by_name.keys();
-        names.find(|name| machine.is_in(name) && !is_asked(name))
+        let mut found = self.neighbours.on(instance.as_ref()?).into_iter();
+        let is_other = |found: &Arc<str>| spelling(found) != spelling(name.as_str());
+        found.find(|found| is_other(found) && !ask.round().asks_about(scope, found))
     }
 }
 

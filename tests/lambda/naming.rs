@@ -33,26 +33,61 @@ async fn a_machine_is_drained_first_and_named_when_it_has_settled() {
 #[tokio::test]
 async fn it_lists_nobody_and_asks_in_proportion_to_what_is_to_go() {
     let world = World::of(150).await;
-    world.sweeps(2).await;
-    world.sweep().await;
+    let guard = world.guard();
+    for _ in 0..3 {
+        let machines = world.named_machines().await;
+        guard.muster(&world.scope, machines).await.unwrap();
+        world.later(minutes(4));
+    }
     world.asked();
     assert_eq!(world.ask(2).await, [] as [usize; 0]);
     let first = world.asked();
     world.later(TimeDelta::seconds(90));
     assert_eq!(world.ask(2).await, [1, 2]);
     let second = world.asked();
+    let lists = |asked: &[String]| asked.iter().filter(|line| line.ends_with("(all)")).count();
     for asked in [&first, &second] {
-        assert!(
-            !asked.iter().any(|line| line.ends_with("(all)")),
-            "{asked:?}"
-        );
+        assert_eq!(lists(asked), 0, "{asked:?}");
         let of_runners = asked
             .iter()
             .filter(|line| line.contains("/actions/runners"));
         assert!(of_runners.count() <= 4, "{asked:?}");
+        // Six lists of runs of one repository, once.
+        assert!(asked.len() <= 10, "{asked:?}");
     }
     let deletes = first.iter().filter(|line| line.starts_with("DELETE"));
     assert_eq!(deletes.count(), 2);
+}
+
+#[tokio::test]
+async fn where_names_are_not_told_it_lists_once_before_it_names() {
+    let world = World::of(150).await;
+    world.sweeps(2).await;
+    world.sweep().await;
+    let lists = |asked: Vec<String>| asked.iter().filter(|line| line.ends_with("(all)")).count();
+    world.asked();
+    world.ask(2).await;
+    assert_eq!(lists(world.asked()), 0);
+    world.later(TimeDelta::seconds(90));
+    assert_eq!(world.ask(2).await, [1, 2]);
+    assert_eq!(lists(world.asked()), 2, "two pages, once");
+}
+
+#[tokio::test]
+async fn a_runner_beside_the_one_that_the_rule_tells_keeps_its_machine() {
+    let world = World::of(2).await;
+    let guard = world.guard();
+    let beside = format!("{}-2", name(1));
+    world.github.register(&world.scope, &beside);
+    for _ in 0..6 {
+        let machines = world.named_machines().await;
+        guard.muster(&world.scope, machines).await.unwrap();
+        for _ in 0..3 {
+            world.later(TimeDelta::seconds(95));
+            assert!(!world.ask(2).await.contains(&1));
+        }
+        assert!(world.is_registered(1));
+    }
 }
 
 #[tokio::test]

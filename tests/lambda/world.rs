@@ -5,7 +5,7 @@ use lambda_runtime::{Context, LambdaEvent, tower::Service};
 pub(crate) use scale_in_guard::{
     Guard, Scope,
     clock::{Clock, SystemClock},
-    guard::{GuardBuilder, MusterReport},
+    guard::{GuardBuilder, Machine, MachinesError, MusterReport},
     instance::{Instance, NameRule},
     testing::{FakeGitHub, ManualClock},
 };
@@ -105,11 +105,25 @@ impl World {
         self.group.iter().map(instance).collect()
     }
 
+    /// The group's machines, by the rule `contains`.
+    pub(crate) async fn machines(&self) -> Result<Vec<Machine>, MachinesError> {
+        let (github, rule) = (self.client(), NameRule::Contains);
+        let guard = self.guard();
+        let machines = guard.machines(&github, &self.scope, &rule, self.instances());
+        machines.await
+    }
+
+    /// The same by a rule that tells the names.
+    pub(crate) async fn named_machines(&self) -> Vec<Machine> {
+        let (github, rule) = (self.client(), "template:ghr-{instance}".parse().unwrap());
+        let guard = self.guard();
+        let machines = guard.machines(&github, &self.scope, &rule, self.instances());
+        machines.await.unwrap()
+    }
+
     /// The scheduled sweep.
     pub(crate) async fn sweep_with(&self, guard: &Guard) -> MusterReport {
-        let (github, rule) = (self.client(), NameRule::Contains);
-        let machines = guard.machines(&github, &self.scope, &rule, self.instances());
-        let machines = machines.await.unwrap();
+        let machines = self.machines().await.unwrap();
         guard.muster(&self.scope, machines).await.unwrap()
     }
 
