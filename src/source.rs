@@ -179,6 +179,7 @@ impl Ask {
     }
 
     /// Whether it is known why the runner is absent, if it is: no listing has to show that again.
+    #[cfg(feature = "github")]
     pub(crate) fn knows_absence(&self) -> bool {
         self.second_look == Some(SecondLook::OfAbsent)
     }

@@ -198,6 +198,7 @@ impl Guard {
     }
 
     /// Notes that a machine of the muster was drained.
+    #[cfg(feature = "lambda")]
     pub(crate) async fn note_drained(
         &self,
         scope: &Scope,
