@@ -91,3 +91,32 @@ impl fmt::Debug for Handler {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time_for(deadline: u64) -> Duration {
+        let margin = Duration::from_secs(1);
+        let handler = Handler::new("test", margin, |event, _| async { Ok(event) });
+        let mut context = Context::default();
+        context.deadline = deadline;
+        handler.within(Duration::from_secs(3600)).time_for(&context)
+    }
+
+    #[test]
+    fn the_time_is_what_is_left_before_the_deadline() {
+        let now = u64::try_from(SystemClock.now().timestamp_millis()).unwrap();
+        let left = time_for(now + 60_000);
+        assert!(left > Duration::from_secs(30) && left <= Duration::from_secs(59));
+        for (deadline, left) in [
+            (now - 1, 0),
+            (now + 7_200_000, 3599),
+            (600_000, 599),
+            (0, 0),
+            (u64::MAX, 3599),
+        ] {
+            assert_eq!(time_for(deadline), Duration::from_secs(left), "{deadline}");
+        }
+    }
+}

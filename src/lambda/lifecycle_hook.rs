@@ -233,10 +233,13 @@ impl LifecycleHook {
     ) -> (Did, String) {
         if self.guard.mode() == Mode::Shadow {
             let would = match machine {
-                Ok(machine) => times.decide_by.meet(self.would(machine)).await,
-                Err(why) => Ok(format!("would have been held: {why}")),
+                Ok(machine) => {
+                    let would = unless_panicked(times.decide_by.meet(self.would(machine))).await;
+                    would.and_then(|would| would.map_err(|late| late.to_string()))
+                }
+                Err(why) => Err(why.to_owned()),
             };
-            let would = would.unwrap_or_else(|late| format!("would have been held: {late}"));
+            let would = would.unwrap_or_else(|why| format!("would have been held: {why}"));
             let done = times.answer_by.meet(self.hooks.complete(action)).await;
             return Did::Completed.if_done(done, format!("in shadow mode; it {would}"));
         }

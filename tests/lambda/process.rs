@@ -18,6 +18,7 @@ job_pending = "0s"
 beacon_ttl = "1s"
 settle = "1500ms"
 registration_deadline = "1s"
+evidence_max_age = "5s"
 "#;
 
 /// The function, a process of its own. It ends with this.

@@ -3,6 +3,7 @@
 use crate::world::*;
 use chrono::TimeDelta;
 use scale_in_guard::{
+    Finding, Look, Rule,
     clock::{Clock, SystemClock},
     testing::fake_github::{Fault, FaultOn},
 };
@@ -30,6 +31,19 @@ async fn a_group_waits_as_long_as_a_job_runs_whatever_the_flag_says() {
     assert!(!world.github.kill(&world.scope, &name).was_occupied);
 }
 
+/// What docs/lambda.md says of a queue with this visibility timeout.
+#[tokio::test]
+async fn at_180_seconds_a_runner_of_which_nothing_is_known_goes_with_the_fourth_delivery() {
+    let world = World::live().await;
+    world.register(ONE);
+    for delivery in 1..=3 {
+        assert_eq!(world.deliver(&[ONE]).await, [0], "delivery {delivery}");
+        world.clock.advance(TimeDelta::seconds(180));
+    }
+    assert!(world.deliver(&[ONE]).await.is_empty());
+    assert_eq!(world.hooks.told(ONE).last(), Some(&"complete"));
+}
+
 #[tokio::test]
 async fn a_job_that_begins_in_between_keeps_its_runner() {
     let world = World::live().await;
@@ -46,14 +60,17 @@ async fn a_job_that_begins_in_between_keeps_its_runner() {
 #[tokio::test]
 async fn all_runners_of_an_instance_must_be_clear() {
     let world = World::live().await;
-    world.register(ONE);
+    let first = world.register(ONE);
     let second = format!("second-{ONE}");
     world.github.register(&world.scope, &second);
     let job = world.github.start_job(&world.scope, &second, REPOSITORY);
     assert_eq!(world.minutes_until_it_goes(ONE, 30).await, None);
     world.github.finish_job(job);
     assert!(world.minutes_until_it_goes(ONE, 20).await.is_some());
-    assert!(!world.github.kill(&world.scope, &second).was_occupied);
+    for name in [&first, &second] {
+        assert!(!world.github.is_registered(&world.scope, name));
+        assert!(!world.github.kill(&world.scope, name).was_occupied);
+    }
 }
 
 #[tokio::test]
@@ -233,4 +250,32 @@ async fn shadow_mode_says_what_it_would_have_done_and_holds_up_nothing() {
     let answer = world.invoke(terminating(ONE)).await.unwrap();
     assert_eq!(answer["action"], "complete");
     assert!(said(&answer).contains("would have been held"), "{answer}");
+}
+
+/// A rule of a user's own, with a fault in it.
+#[derive(Debug)]
+struct Panics;
+
+impl Rule for Panics {
+    fn name(&self) -> &'static str {
+        "panics"
+    }
+
+    fn judge(&self, _: &Look<'_>) -> Finding {
+        panic!("as the test wants it")
+    }
+}
+
+#[tokio::test]
+async fn a_fault_in_a_rule_holds_and_holds_up_nothing_in_shadow_mode() {
+    let world = World::of(|guard| guard.rule(Panics)).await;
+    world.register(ONE);
+    assert_eq!(world.minutes_until_it_goes(ONE, 10).await, None);
+    assert!(!world.hooks.told(ONE).contains(&"complete"));
+    let world = World::of(|guard| guard.rule(Panics).shadow()).await;
+    world.register(ONE);
+    let answer = world.invoke(terminating(ONE)).await.unwrap();
+    assert_eq!(answer["action"], "complete");
+    let reason = answer["reason"].as_str().unwrap();
+    assert!(reason.contains("would have been held"), "{reason}");
 }

@@ -18,6 +18,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use tokio::time::sleep;
 
 pub(crate) const ONE: &str = "i-06cbe04821ccba677";
 pub(crate) const OTHER: &str = "i-0aaaaaaaaaaaaaaaa";
@@ -99,13 +100,16 @@ impl FakeLifecycleHooks {
     }
 }
 
+/// It answers after a moment, as every server does.
 #[async_trait]
 impl LifecycleHooks for FakeLifecycleHooks {
     async fn heartbeat(&self, action: &LifecycleAction) -> Result<ActionState, HookError> {
+        sleep(Duration::from_millis(5)).await;
         self.tell(action, "heartbeat")
     }
 
     async fn complete(&self, action: &LifecycleAction) -> Result<ActionState, HookError> {
+        sleep(Duration::from_millis(5)).await;
         self.tell(action, "complete")
     }
 }
