@@ -19,7 +19,9 @@ pub use groups::{AutoScalingGroups, GroupsError};
 pub use handler::Handler;
 #[cfg(feature = "aws")]
 pub use lifecycle_hook::AutoScalingHooks;
-pub use lifecycle_hook::{ActionState, HookError, LifecycleAction, LifecycleHooks, lifecycle_hook};
+pub use lifecycle_hook::{
+    ActionState, HookError, LifecycleAction, LifecycleHooks, hold_all, lifecycle_hook,
+};
 pub use log::log_as_json;
 pub use run::run;
 pub use scheduled_sweep::scheduled_sweep;

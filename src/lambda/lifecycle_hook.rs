@@ -79,23 +79,35 @@ pub fn lifecycle_hook(
     scope: Scope,
     rule: NameRule,
 ) -> Handler {
-    let hook = Arc::new(LifecycleHook {
-        guard,
-        github,
-        hooks: Box::new(hooks),
-        scope,
-        rule,
-    });
-    Handler::new("lifecycle_hook", MARGIN, move |event, left| {
-        let hook = Arc::clone(&hook);
-        async move { hook.answer(&event, left).await }
-    })
+    LifecycleHook::handler(
+        hooks,
+        Ok(Guarded {
+            guard,
+            github,
+            scope,
+            rule,
+        }),
+    )
+}
+
+/// The same of a function that cannot be put together: it records a heartbeat for every instance, and completes none.
+/// A variable that is misspelled, or a parameter that cannot be read, must not let the jobs die for which the groups
+/// wait. For live mode: in shadow mode nothing is to be held up.
+#[must_use = "a handler does nothing until lambda_runtime::run has it"]
+pub fn hold_all(hooks: impl LifecycleHooks + 'static, why: impl std::fmt::Display) -> Handler {
+    tracing::error!(%why, "the function cannot decide, and lets no instance go");
+    LifecycleHook::handler(hooks, Err(format!("the function cannot decide: {why}")))
 }
 
 struct LifecycleHook {
+    hooks: Box<dyn LifecycleHooks>,
+    /// Or why there is none.
+    guarded: Result<Guarded, String>,
+}
+
+struct Guarded {
     guard: Guard,
     github: GitHub,
-    hooks: Box<dyn LifecycleHooks>,
     scope: Scope,
     rule: NameRule,
 }
@@ -128,6 +140,17 @@ impl Times {
 }
 
 impl LifecycleHook {
+    fn handler(hooks: impl LifecycleHooks + 'static, guarded: Result<Guarded, String>) -> Handler {
+        let hook = Arc::new(Self {
+            hooks: Box::new(hooks),
+            guarded,
+        });
+        Handler::new("lifecycle_hook", MARGIN, move |event, left| {
+            let hook = Arc::clone(&hook);
+            async move { hook.answer(&event, left).await }
+        })
+    }
+
     async fn answer(&self, event: &Value, left: Duration) -> Result<Value, Error> {
         let times = Times::within(left);
         let event = Event::read(event).inspect_err(|error| tracing::error!(%error))?;
@@ -148,7 +171,7 @@ impl LifecycleHook {
                 let step = steps.into_iter().next().ok_or("nothing was done")?;
                 step.log();
                 if step.is_unfinished() {
-                    tracing::warn!(
+                    tracing::error!(
                         instance = step.instance(),
                         "no queue delivers this event again: send it through SQS"
                     );
@@ -204,19 +227,17 @@ impl LifecycleHook {
         if instances.is_empty() {
             return Ok(HashMap::new());
         }
-        let Self {
+        let Guarded {
+            guard,
             github,
             scope,
             rule,
-            ..
-        } = self;
+        } = self.guarded.as_ref().map_err(Clone::clone)?;
         let instances = instances.into_iter().map(|id| Instance {
             id,
             launched_at: None,
         });
-        let asked = self
-            .guard
-            .machines(github, scope, rule, instances.collect());
+        let asked = guard.machines(github, scope, rule, instances.collect());
         let machines = unless_panicked(times.decide_by.meet(asked)).await?;
         let machines = machines.map_err(|late| late.to_string())?;
         let machines = machines.map_err(|error| error.to_string())?;
@@ -231,10 +252,14 @@ impl LifecycleHook {
         machine: Result<&Machine, &str>,
         times: Times,
     ) -> (Did, String) {
-        if self.guard.mode() == Mode::Shadow {
+        let guard = match &self.guarded {
+            Ok(guarded) => &guarded.guard,
+            Err(why) => return self.keep(action, why.clone(), times).await,
+        };
+        if guard.mode() == Mode::Shadow {
             let would = match machine {
                 Ok(machine) => {
-                    let would = unless_panicked(times.decide_by.meet(self.would(machine))).await;
+                    let would = unless_panicked(times.decide_by.meet(would(guard, machine))).await;
                     would.and_then(|would| would.map_err(|late| late.to_string()))
                 }
                 Err(why) => Err(why.to_owned()),
@@ -247,7 +272,7 @@ impl LifecycleHook {
             Ok(machine) => machine,
             Err(why) => return self.keep(action, why.to_owned(), times).await,
         };
-        let retired = self.guard.retire_together(&machine.runners, async |goes| {
+        let retired = guard.retire_together(&machine.runners, async |goes| {
             self.complete(action, goes).await
         });
         match times.decide_by.meet(retired).await {
@@ -271,23 +296,23 @@ impl LifecycleHook {
         let done = times.answer_by.meet(self.hooks.heartbeat(action)).await;
         Did::Heartbeat.if_done(done, why)
     }
+}
 
-    /// What the guard would do outside shadow mode.
-    async fn would(&self, machine: &Machine) -> String {
-        let asked = machine
-            .runners
-            .iter()
-            .map(|runner| self.guard.can_terminate(runner));
-        let decisions = future::join_all(asked).await;
-        let reasons = decisions.iter().flat_map(|decision| decision.reasons());
-        let reasons: Vec<_> = reasons
-            .filter(|reason| reason.code() != HoldCode::ShadowMode)
-            .map(ToString::to_string)
-            .collect();
-        match reasons.is_empty() {
-            true => "would have been let go".to_owned(),
-            false => format!("would have been held: {}", reasons.join("; ")),
-        }
+/// What the guard would do outside shadow mode.
+async fn would(guard: &Guard, machine: &Machine) -> String {
+    let asked = machine
+        .runners
+        .iter()
+        .map(|runner| guard.can_terminate(runner));
+    let decisions = future::join_all(asked).await;
+    let reasons = decisions.iter().flat_map(|decision| decision.reasons());
+    let reasons: Vec<_> = reasons
+        .filter(|reason| reason.code() != HoldCode::ShadowMode)
+        .map(ToString::to_string)
+        .collect();
+    match reasons.is_empty() {
+        true => "would have been let go".to_owned(),
+        false => format!("would have been held: {}", reasons.join("; ")),
     }
 }
 

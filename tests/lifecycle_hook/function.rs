@@ -177,23 +177,42 @@ async fn an_app_from_parameters_and_a_table_serve_as_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_parameter_that_is_missing_is_named_when_the_function_starts() {
+async fn a_function_that_cannot_be_put_together_lets_no_instance_go() {
     let Some(moto) = Moto::start() else { return };
-    let lambda = FakeLambda::start().await.expect("a port");
-    let mut function = Function::start(
-        "lifecycle_hook",
-        &lambda,
-        &[
-            ("GITHUB_TOKEN_PARAMETER", "/github/nowhere"),
-            ("AWS_ENDPOINT_URL_SSM", &moto.url()),
-        ],
-    );
-    let ended = function.process.wait().expect("its end");
-    assert!(!ended.success());
+    let world = World::new().await;
+    let (group, aws) = (world.group.url(), moto.url());
+    let variables = [
+        ("GITHUB_TOKEN_PARAMETER", "/github/nowhere"),
+        ("AWS_ENDPOINT_URL_SSM", aws.as_str()),
+        ("AWS_ENDPOINT_URL_AUTO_SCALING", group.as_str()),
+    ];
+    let function = Function::start("lifecycle_hook", &world.lambda, &variables);
+    for _ in 0..2 {
+        let (comes_again, told) = world.deliver().await;
+        assert!(comes_again);
+        assert_eq!(told, ["RecordLifecycleActionHeartbeat"]);
+    }
     let said = fs::read_to_string(function.folder.path().join("log")).expect("the log");
     for part in ["/github/nowhere", "ssm:GetParameters"] {
         assert!(said.contains(part), "{said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_shadow_mode_such_a_function_ends_and_holds_up_nothing() {
+    let lambda = FakeLambda::start().await.expect("a port");
+    let variables = [
+        ("SCALE_IN_GUARD_MODE", "shadow"),
+        ("SCALE_IN_GUARD_STOER", "memory"),
+    ];
+    let mut function = Function::start("lifecycle_hook", &lambda, &variables);
+    let ended = function.process.wait().expect("its end");
+    assert!(!ended.success());
+    let said = fs::read_to_string(function.folder.path().join("log")).expect("the log");
+    assert!(
+        said.contains("SCALE_IN_GUARD_STOER is no setting"),
+        "{said}"
+    );
 }
 
 fn config(moto: &Moto) -> SdkConfig {
