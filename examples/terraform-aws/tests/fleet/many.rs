@@ -84,8 +84,15 @@ impl Fleet {
     async fn goes_as_it_should(self) {
         let Self { world, jobs, .. } = &self;
         let function = world.function().await;
+        let (mut rounds, mut requests, mut longest) = (0, 0, 0.0_f64);
+        let mut count = |summary: &Value| {
+            rounds += 1;
+            requests += summary["github_requests"].as_u64().unwrap();
+            longest = longest.max(summary["seconds"].as_f64().unwrap());
+        };
         let may_go = self.ids(&[Kind::Idle, Kind::Phantom]);
-        let gone = async |_: &Value| {
+        let gone = async |summary: &Value| {
+            count(summary);
             let running = world.running().await;
             let is_gone = |id: &&str| !running.iter().any(|one| one == id);
             may_go.iter().all(is_gone).then_some(running.len())
@@ -100,7 +107,8 @@ impl Fleet {
             world.github.set_status(&one.scope, &one.name, "online");
         }
         let bypassed = self.ids(&[Kind::Bypassed]).len();
-        let gone = async |_: &Value| {
+        let gone = async |summary: &Value| {
+            count(summary);
             let running = world.running().await;
             (running.len() == bypassed).then_some(running)
         };
@@ -112,6 +120,10 @@ impl Fleet {
                 .all(|id| self.ids(&[Kind::Bypassed]).contains(&id.as_str()))
         );
         assert_eq!(world.killed(), [""; 0]);
+        eprintln!(
+            "{} instances: {rounds} invocations, {requests} requests to GitHub, the longest took {longest:.1} s",
+            self.all.len()
+        );
         let mut terminated = world.ec2.terminations();
         terminated.sort();
         terminated.dedup();
