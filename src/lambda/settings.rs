@@ -11,7 +11,7 @@ pub use error::SettingsError;
 use self::{credentials::Credentials, variables::Variables};
 use super::log;
 use crate::{
-    github::{API_URL, GitHub, Repository},
+    github::{API_URL, GitHub, Limits, Repository},
     guard::{Guard, Mode},
     instance::NameRule,
     policy::Policy,
@@ -30,6 +30,7 @@ const REPOSITORIES_ARE_ALL: &str = "SCALE_IN_GUARD_REPOSITORIES_ARE_ALL";
 const POLICY: &str = "SCALE_IN_GUARD_POLICY";
 const WEBHOOKS: &str = "SCALE_IN_GUARD_WEBHOOKS";
 const MODE: &str = "SCALE_IN_GUARD_MODE";
+const LIMITS: &str = "SCALE_IN_GUARD_LIMITS";
 const API: &str = "GITHUB_API_URL";
 
 /// What the shims read of the environment. `docs/lambda.md` has the table of variables.
@@ -71,6 +72,9 @@ pub struct Settings {
     pub mode: Mode,
     /// Which GitHub: `GITHUB_API_URL`. Default: github.com.
     pub api_url: String,
+    /// How fast it is asked: `SCALE_IN_GUARD_LIMITS`, `github.com`, the default, or `none`, for an Enterprise Server
+    /// without rate limits.
+    pub limits: Limits,
     credentials: Credentials,
 }
 
@@ -110,6 +114,7 @@ impl Settings {
             webhooks: variables.is_true(WEBHOOKS)?,
             mode: mode(&variables)?,
             api_url: variables.get(API).unwrap_or(API_URL).to_owned(),
+            limits: limits(&variables)?,
             credentials: Credentials::read(&variables)?,
         })
     }
@@ -146,7 +151,7 @@ impl Settings {
     /// [`SettingsError`] when a parameter cannot be read, the store cannot be opened, or the credentials cannot be any.
     pub async fn guard(&self) -> Result<(Guard, GitHub), SettingsError> {
         let github = self.credentials.client().await?;
-        let github = github.api_url(&self.api_url).build()?;
+        let github = github.api_url(&self.api_url).limits(self.limits).build()?;
         let guard = Guard::builder()
             .policy(self.policy.clone())
             .github(github.clone(), self.repositories.clone())
@@ -245,6 +250,18 @@ fn policy(variables: &Variables) -> Result<Policy, SettingsError> {
     };
     let toml = read.strip_prefix('\u{feff}').unwrap_or(&read);
     toml::from_str(toml).map_err(|error: toml::de::Error| refused(error.to_string()))
+}
+
+fn limits(variables: &Variables) -> Result<Limits, SettingsError> {
+    match variables.get(LIMITS) {
+        None | Some("github.com") => Ok(Limits::default()),
+        Some("none") => Ok(Limits::none()),
+        Some(other) => {
+            let write = "write github.com, or none, for an Enterprise Server without rate limits";
+            let what = format!("{other:?} names no limits");
+            Err(SettingsError::refused(LIMITS, what, write))
+        }
+    }
 }
 
 fn mode(variables: &Variables) -> Result<Mode, SettingsError> {

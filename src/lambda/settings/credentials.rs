@@ -147,12 +147,13 @@ async fn parameters(_: Vec<String>) -> Result<Vec<SecretString>, SettingsError> 
     Ok(Vec::new())
 }
 
-/// The text of a PEM, which may be packed as base64: a parameter or a variable takes no line breaks everywhere.
+/// The text of a PEM, which may be packed as base64, and on one line, with `\n` for each line's end: a parameter or a
+/// variable takes no line breaks everywhere.
 fn pem(key: SecretString) -> SecretString {
     let packed = key.expose_secret().split_whitespace().collect::<String>();
     let unpacked = BASE64_STANDARD.decode(packed).ok();
     match unpacked.and_then(|bytes| String::from_utf8(bytes).ok()) {
-        Some(text) if text.contains("-----BEGIN") => text.into(),
+        Some(text) if text.contains("-----BEGIN") => text.replace("\\n", "\n").into(),
         _ => key,
     }
 }
@@ -169,6 +170,8 @@ mod tests {
         for given in [text, &packed, &format!("{half}\n{rest}\n")] {
             assert_eq!(pem(given.into()).expose_secret(), text);
         }
+        let on_one_line = BASE64_STANDARD.encode(text.replace('\n', "\\n"));
+        assert_eq!(pem(on_one_line.into()).expose_secret(), text);
         for other in ["", "TUlJ", "no key"] {
             assert_eq!(pem(other.into()).expose_secret(), other);
         }

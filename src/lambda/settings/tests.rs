@@ -37,6 +37,7 @@ fn every_variable_is_read() {
         (API, "https://ghes.acme.example/api/v3"),
         ("SCALE_IN_GUARD_LOG", "warn,scale_in_guard=debug"),
         ("SCALE_IN_GUARD_REDIS_PASSWORD", "hunter2"),
+        (LIMITS, "none"),
         ("GITHUB_ACTIONS", "what other programs read"),
     ]);
     let settings = settings.unwrap();
@@ -48,6 +49,7 @@ fn every_variable_is_read() {
     assert_eq!(settings.policy.grace, chrono::TimeDelta::minutes(10));
     assert_eq!(settings.mode, Mode::Live);
     assert!(settings.webhooks);
+    assert_eq!(settings.limits, Limits::none());
     assert_eq!(settings.api_url, "https://ghes.acme.example/api/v3");
     assert!(!format!("{settings:?}").contains("hunter"), "{settings:?}");
 }
@@ -76,6 +78,7 @@ fn what_is_not_understood_is_refused_with_its_name_and_what_to_write() {
         (POLICY, "graze = \"5m\"", "graze"),
         (POLICY, "file:nowhere.toml", "nowhere.toml"),
         (WEBHOOKS, "1", "true or false"),
+        (LIMITS, "some", "none"),
         (MODE, "Live", "shadow"),
         ("SCALE_IN_GUARD_LOG", "=====", "warn,scale_in_guard=debug"),
         ("GITHUB_APP_ID", "7", "GITHUB_APP_PRIVATE_KEY"),
