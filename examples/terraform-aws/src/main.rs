@@ -2,7 +2,6 @@
 //!
 //! In Lambda each invocation is one round; started by hand it makes one round and ends.
 
-mod app;
 mod cloud;
 mod idle;
 mod owner;
@@ -13,7 +12,10 @@ mod settings;
 
 use lambda_runtime::{LambdaEvent, service_fn};
 use scale_down::ScaleDown;
-use scale_in_guard::clock::{Clock, SystemClock};
+use scale_in_guard::{
+    clock::{Clock, SystemClock},
+    lambda::log_as_json,
+};
 use serde_json::Value;
 use settings::Settings;
 use std::{env, time::Duration};
@@ -26,7 +28,7 @@ const BY_HAND: Duration = Duration::from_secs(300);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    report::begin();
+    log_as_json();
     let place = OnceCell::new();
     if env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
         return round(&place, BY_HAND).await.map(drop);

@@ -46,7 +46,7 @@ pub(crate) struct Owner<'a> {
 }
 
 /// An instance, and the runners on it.
-struct Fleeting {
+struct Host {
     tagged: Tagged,
     machine: Machine,
 }
@@ -81,7 +81,7 @@ impl Owner<'_> {
     }
 
     /// The runners on each of these instances.
-    async fn fleet(&self, instances: Vec<Tagged>) -> Result<Vec<Fleeting>, MachinesError> {
+    async fn fleet(&self, instances: Vec<Tagged>) -> Result<Vec<Host>, MachinesError> {
         let ScaleDown {
             guard,
             github,
@@ -103,12 +103,12 @@ impl Owner<'_> {
             if let [only] = machine.runners.as_mut_slice() {
                 only.id = only.id.or(tagged.runner_id.map(RunnerId));
             }
-            Some(Fleeting { tagged, machine })
+            Some(Host { tagged, machine })
         });
         Ok(fleet.collect())
     }
 
-    fn plan(&self, fleet: &[Fleeting], survey: &Survey) -> Vec<Course> {
+    fn plan(&self, fleet: &[Host], survey: &Survey) -> Vec<Course> {
         let held = survey.held().map(|assessment| (assessment, false));
         let candidates = survey.candidates().map(|assessment| (assessment, true));
         let found: HashMap<&RunnerName, Found<'_>> = held
@@ -120,7 +120,7 @@ impl Owner<'_> {
             .collect();
         let seen: Vec<_> = fleet
             .iter()
-            .map(|Fleeting { tagged, machine }| Seen {
+            .map(|Host { tagged, machine }| Seen {
                 tagged,
                 found: machine
                     .runners
@@ -139,7 +139,7 @@ impl Owner<'_> {
     }
 
     /// Goes on with the drains that stand, the oldest first.
-    async fn go_on_with<'f>(&self, standing: impl Iterator<Item = &'f Fleeting>) {
+    async fn go_on_with<'f>(&self, standing: impl Iterator<Item = &'f Host>) {
         stream::iter(standing)
             .for_each_concurrent(GO_ON_AT_ONCE, |one| async move {
                 let outcome = match self.of.guard.mode() {
@@ -157,7 +157,7 @@ impl Owner<'_> {
     }
 
     /// Begins to drain those that the sweep lets go, as long as there is time.
-    async fn begin(&self, fleet: &[Fleeting], sweep: Sweep, wanted: HashMap<RunnerName, usize>) {
+    async fn begin(&self, fleet: &[Host], sweep: Sweep, wanted: HashMap<RunnerName, usize>) {
         let all: HashSet<usize> = wanted.values().copied().collect();
         let begun: HashSet<usize> = self
             .swept(fleet, sweep, wanted)
@@ -177,7 +177,7 @@ impl Owner<'_> {
     /// The machines that the sweep has decided on, runner for runner.
     fn swept<'s>(
         &'s self,
-        fleet: &'s [Fleeting],
+        fleet: &'s [Host],
         sweep: Sweep,
         wanted: HashMap<RunnerName, usize>,
     ) -> impl Stream<Item = (usize, Vec<Decision>)> + 's {
@@ -257,8 +257,8 @@ impl Owner<'_> {
         self.ends.saturating_duration_since(Instant::now())
     }
 
-    fn tell(&self, one: &Fleeting, outcome: &Outcome) {
-        let Fleeting { tagged, machine } = one;
+    fn tell(&self, one: &Host, outcome: &Outcome) {
+        let Host { tagged, machine } = one;
         let name = |runner: &Runner| runner.name.clone();
         let runners: Vec<_> = machine.runners.iter().map(name).collect();
         locked(self.summary).tell(&tagged.id, Some(self.scope), &runners, outcome);

@@ -8,7 +8,6 @@ use std::{
     io::{self, Write},
     time::Duration,
 };
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 /// Why something stays, or was not done: a stable code, and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,18 +238,6 @@ impl Summary {
             summary: self,
         });
     }
-}
-
-/// Begins the log of what the guard itself tells, beside our own lines: `SCALE_IN_GUARD_LOG` says how much.
-pub(crate) fn begin() {
-    let filter = EnvFilter::builder()
-        .with_env_var("SCALE_IN_GUARD_LOG")
-        .with_default_directive(LevelFilter::WARN.into());
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_env_filter(filter.from_env_lossy())
-        .init();
 }
 
 /// Says why an invocation failed.

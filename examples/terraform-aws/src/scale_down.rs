@@ -1,7 +1,6 @@
 //! One invocation: which instances there are, whose they are, and what is to become of each.
 
 use crate::{
-    app::{AppError, app},
     cloud::{Cloud, CloudError, Tagged},
     owner::Owner,
     report::{Outcome, Summary, Verdict, warn},
@@ -12,9 +11,8 @@ use futures::{StreamExt, stream};
 use scale_in_guard::{
     Guard, Scope,
     clock::{Clock, SystemClock},
-    github::{GitHub, SetupError},
-    guard::{BuildError, Mode},
-    store::StoreError,
+    github::GitHub,
+    lambda::SettingsError,
     time::Instant as Moment,
 };
 use std::{
@@ -23,7 +21,6 @@ use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
-use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
 /// Owners whose runners are looked at at the same time.
@@ -42,50 +39,16 @@ pub(crate) struct ScaleDown {
     last: Mutex<Option<Moment>>,
 }
 
-/// Why nothing can be asked.
-#[derive(Debug, Error)]
-pub(crate) enum ConnectError {
-    /// The App's credentials could not be had.
-    #[error(transparent)]
-    App(#[from] AppError),
-    /// The GitHub client could not be made.
-    #[error(transparent)]
-    GitHub(#[from] SetupError),
-    /// The store could not be opened.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The guard could not be put together.
-    #[error(transparent)]
-    Guard(#[from] BuildError),
-}
-
 impl ScaleDown {
     /// Reads the credentials, and puts the guard together.
     ///
     /// # Errors
-    /// [`ConnectError`] with what could not be had.
-    pub(crate) async fn connect(settings: Settings) -> Result<Self, ConnectError> {
+    /// [`SettingsError`] with what could not be had.
+    pub(crate) async fn connect(settings: Settings) -> Result<Self, SettingsError> {
+        let (guard, github) = settings.common.guard().await?;
         let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
-        let app = app(&aws, &settings.app).await?;
-        let github = GitHub::app(app)
-            .api_url(&settings.api_url)
-            .limits(settings.limits)
-            .build()?;
-        let guard = Guard::builder()
-            .policy(settings.policy.clone())
-            .github(github.clone(), settings.repositories.clone())
-            .deregister(github.clone())
-            .store(settings.store.open().await?);
-        let guard = match settings.mode {
-            Mode::Shadow => guard.shadow(),
-            Mode::Live => guard,
-        };
-        let guard = match settings.has_webhooks {
-            true => guard.webhooks(),
-            false => guard,
-        };
         Ok(Self {
-            guard: guard.build()?,
+            guard,
             github,
             cloud: Cloud::new(&aws, &settings.environment),
             settings,
@@ -102,7 +65,7 @@ impl ScaleDown {
         self.note_the_interval();
         let summary = Mutex::new(Summary {
             environment: self.settings.environment.clone(),
-            mode: self.settings.mode,
+            mode: self.guard.mode(),
             ..Summary::default()
         });
         let looked = self.look(ends, &summary).await;

@@ -22,5 +22,6 @@ mod incidents;
 mod keeping;
 mod many;
 mod settings;
+mod table;
 mod ways_to_kill;
 mod world;

@@ -21,12 +21,12 @@ async fn what_cannot_be_read_is_told_by_its_name_and_nothing_is_done() {
         (
             "PARAMETER_GITHUB_APP_KEY_BASE64_NAME",
             &world.parameter("id"),
-            "no PEM",
+            "PEM",
         ),
         (
             "AWS_ENDPOINT_URL_SSM",
             "http://127.0.0.1:9",
-            "could not be read",
+            "the parameter",
         ),
         ("GHES_URL", "http://github.example.com", "http"),
     ] {
