@@ -16,7 +16,7 @@ mod termination_policy;
 pub use groups::Instances;
 #[cfg(feature = "aws")]
 pub use groups::{AutoScalingGroups, GroupsError};
-pub use handler::Handler;
+pub use handler::{Handler, time_left};
 #[cfg(feature = "aws")]
 pub use lifecycle_hook::AutoScalingHooks;
 pub use lifecycle_hook::{

@@ -16,6 +16,19 @@ use std::{
 /// invocation may take.
 const FIRST_DEADLINE: u64 = 1_000_000_000_000;
 
+/// How long there is until the deadline of an invocation; nothing once it has passed.
+#[must_use]
+pub fn time_left(context: &Context) -> Duration {
+    let left = match context.deadline < FIRST_DEADLINE {
+        true => context.deadline,
+        false => {
+            let now = u64::try_from(SystemClock.now().timestamp_millis());
+            context.deadline.saturating_sub(now.unwrap_or(u64::MAX))
+        }
+    };
+    Duration::from_millis(left)
+}
+
 /// A handler's work: an event and the time that there is for it; then the answer.
 type Work = dyn Fn(Value, Duration) -> Pin<Box<dyn Future<Output = Result<Value, Error>> + Send>>
     + Send
@@ -52,16 +65,9 @@ impl Handler {
         }
     }
 
-    /// How long there is for an invocation: until its deadline, less the margin.
+    /// How long there is for an invocation, less the margin.
     fn time_for(&self, context: &Context) -> Duration {
-        let left = match context.deadline < FIRST_DEADLINE {
-            true => context.deadline,
-            false => {
-                let now = u64::try_from(SystemClock.now().timestamp_millis());
-                context.deadline.saturating_sub(now.unwrap_or(u64::MAX))
-            }
-        };
-        let left = Duration::from_millis(left);
+        let left = time_left(context);
         let left = self.longest.map_or(left, |longest| left.min(longest));
         left.saturating_sub(self.margin)
     }

@@ -195,7 +195,9 @@ impl Tagged {
             launched_at: launched_at.and_then(Instant::from_timestamp_millis),
             scope: scope(tag("ghr:Owner"), tag("ghr:Type")),
             runner_id: tag("ghr:github_runner_id").and_then(|id| id.trim().parse().ok()),
-            is_bypassed: tag("ghr:bypass-removal") == Some("true"),
+            // Whoever writes it in another way means it, too.
+            is_bypassed: tag("ghr:bypass-removal")
+                .is_some_and(|tag| !tag.is_empty() && !tag.eq_ignore_ascii_case("false")),
         })
     }
 }
@@ -261,7 +263,13 @@ mod tests {
                 is_bypassed: false,
             }
         );
-        for (value, bypassed) in [("true", true), ("false", false), ("True", false)] {
+        for (value, bypassed) in [
+            ("true", true),
+            ("True", true),
+            ("yes", true),
+            ("false", false),
+            ("", false),
+        ] {
             let read = tagged(&[("ghr:bypass-removal", value)]);
             assert_eq!(read.is_bypassed, bypassed, "{value}");
         }

@@ -12,10 +12,7 @@ mod settings;
 
 use lambda_runtime::{LambdaEvent, service_fn};
 use scale_down::ScaleDown;
-use scale_in_guard::{
-    clock::{Clock, SystemClock},
-    lambda::log_as_json,
-};
+use scale_in_guard::lambda::{log_as_json, time_left};
 use serde_json::Value;
 use settings::Settings;
 use std::{env, time::Duration};
@@ -35,10 +32,7 @@ async fn main() -> Result<(), Error> {
     }
     let place = &place;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
-        let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-        let left = deadline.saturating_sub(SystemClock.now().timestamp_millis());
-        let left = u64::try_from(left).unwrap_or_default();
-        round(place, Duration::from_millis(left)).await
+        round(place, time_left(&event.context)).await
     }))
     .await
 }

@@ -23,8 +23,9 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Drains that are gone on with at the same time: a few reads of GitHub's, and one call to EC2 each.
-const GO_ON_AT_ONCE: usize = 8;
+/// Drains that are gone on with at the same time: a few reads of GitHub's, and one call to EC2 each. The jobs that they
+/// all want are read once for those that want them together.
+const GO_ON_AT_ONCE: usize = 64;
 
 /// Drains that are begun at the same time. The client sends one write a second, as GitHub advises; more than a few
 /// that wait for their turn would wait for longer than a permit lasts.
@@ -35,6 +36,9 @@ const TO_BEGIN: Duration = Duration::from_secs(15);
 
 /// What a drain that has settled needs to end: a look, and EC2's answer.
 const TO_END: Duration = Duration::from_secs(10);
+
+/// What is left for writing down what became of a termination.
+const TO_REMEMBER: Duration = Duration::from_secs(2);
 
 /// One owner, in one invocation.
 pub(crate) struct Owner<'a> {
@@ -73,8 +77,16 @@ impl Owner<'_> {
             }
         }
         standing.sort_by(|(a, _), (b, _)| by_age(*a, *b));
-        self.go_on_with(standing.into_iter().map(|(_, one)| one))
+        let ended = self
+            .go_on_with(standing.into_iter().map(|(_, one)| one))
             .await;
+        if ended.all_failed() {
+            // Whatever is drained now would lose its registration and stay.
+            let rest: HashSet<usize> = wanted.into_values().collect();
+            let rest = rest.into_iter().filter_map(|index| fleet.get(index));
+            rest.for_each(|one| self.tell(one, &terminations_fail()));
+            return Ok(());
+        }
         let sweep = survey.sweep(|seen| wanted.contains_key(&seen.runner.name));
         self.begin(&fleet, sweep, wanted).await;
         Ok(())
@@ -139,7 +151,8 @@ impl Owner<'_> {
     }
 
     /// Goes on with the drains that stand, the oldest first.
-    async fn go_on_with<'f>(&self, standing: impl Iterator<Item = &'f Host>) {
+    async fn go_on_with<'f>(&self, standing: impl Iterator<Item = &'f Host>) -> Ended {
+        let ended = Mutex::new(Ended::default());
         stream::iter(standing)
             .for_each_concurrent(GO_ON_AT_ONCE, |one| async move {
                 let outcome = match self.of.guard.mode() {
@@ -151,9 +164,11 @@ impl Owner<'_> {
                     Mode::Live if self.left() < TO_END => postponed(),
                     Mode::Live => self.go_on(&one.machine).await,
                 };
+                locked(&ended).count(outcome.verdict);
                 self.tell(one, &outcome);
             })
             .await;
+        ended.into_inner().unwrap_or_default()
     }
 
     /// Begins to drain those that the sweep lets go, as long as there is time.
@@ -245,7 +260,7 @@ impl Owner<'_> {
     /// Terminates an instance, within the life of the go and of the invocation.
     async fn terminate(&self, instance: &InstanceId, until: Moment) -> Result<(), CloudError> {
         let left = (until - SystemClock.now()).to_std().unwrap_or_default();
-        let left = left.min(self.left().saturating_sub(TO_CONCLUDE));
+        let left = left.min(self.left().saturating_sub(TO_CONCLUDE + TO_REMEMBER));
         match left.is_zero() {
             true => Err(CloudError::late()),
             false => self.of.cloud.terminate(instance, left).await,
@@ -263,6 +278,36 @@ impl Owner<'_> {
         let runners: Vec<_> = machine.runners.iter().map(name).collect();
         locked(self.summary).tell(&tagged.id, Some(self.scope), &runners, outcome);
     }
+}
+
+/// What became of the terminations of one invocation.
+#[derive(Debug, Default)]
+struct Ended {
+    terminated: usize,
+    failed: usize,
+}
+
+impl Ended {
+    fn count(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Terminated => self.terminated += 1,
+            Verdict::Failed => self.failed += 1,
+            _ => {}
+        }
+    }
+
+    fn all_failed(&self) -> bool {
+        self.failed > 0 && self.terminated == 0
+    }
+}
+
+fn terminations_fail() -> Outcome {
+    Outcome::because(
+        Verdict::Postponed,
+        "terminations_fail",
+        "it may go, but no termination of this invocation succeeded: see ec2:TerminateInstances, and EC2",
+    )
+    .alarming()
 }
 
 fn postponed() -> Outcome {

@@ -82,8 +82,9 @@ impl Seen<'_> {
         }
         // The module, too, asks those that never registered for RUNNER_BOOT_TIME_IN_MINUTES instead.
         let registered = |found: &Found<'_>| found.assessment.stage != Stage::NeverRegistered;
-        let launched_at = self.tagged.launched_at.unwrap_or(now);
-        if self.found.iter().any(registered) && now - launched_at < minimum_running_time {
+        let launched_at = self.tagged.launched_at;
+        let is_young = launched_at.is_some_and(|at| now - at < minimum_running_time);
+        if self.found.iter().any(registered) && is_young {
             return stay(
                 "minimum_running_time",
                 "it was launched less than MINIMUM_RUNNING_TIME_IN_MINUTES ago",
