@@ -123,7 +123,7 @@ async fn scale_in(instances: usize, capacity: usize) -> Result<(), Error> {
         .collect::<Result<_, Error>>()?;
     for _ in 0..3 {
         let (began, before) = (Instant::now(), fake.request_count());
-        let rule = NameRule::Contains;
+        let rule = NameRule::Equals;
         let machines = guard.machines(&github, &scope, &rule, all.clone()).await?;
         let report = guard.muster(&scope, machines).await?;
         println!(

@@ -9,6 +9,7 @@ use crate::{
     runner::{Runner, RunnerId, RunnerName, Scope},
     store::{Kind, StoreError},
 };
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::{
     borrow::Cow,
@@ -18,6 +19,9 @@ use thiserror::Error;
 
 /// How many names are remembered of one machine. A job on any other is seen by the machine's id in its name.
 const MOST: usize = 4;
+
+/// How many of them are written at the same time.
+const AT_ONCE: usize = 64;
 
 /// A machine, and every runner that is known to be on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,15 +127,16 @@ impl Guard {
         };
         let keys: Vec<_> = instances.iter().map(key).collect();
         let kept: Vec<Kept<Seen>> = records.read(&keys).await?;
-        for ((instance, kept), key) in instances.into_iter().zip(kept).zip(&keys) {
+        let mut news = Vec::new();
+        for ((instance, kept), key) in instances.into_iter().zip(kept).zip(keys) {
             let rows = listed.on(&instance.id);
             let mut seen = kept.value.clone();
             for (name, _) in rows {
                 seen.see(name);
             }
             if seen != kept.value {
-                let see = |seen: &mut Seen| rows.iter().for_each(|(name, _)| seen.see(name));
-                records.update(key, see).await?;
+                let names: Vec<_> = rows.iter().map(|(name, _)| name.clone()).collect();
+                news.push((key, names));
             }
             let gone = seen.names.into_iter();
             let gone = gone.filter(|name| !rows.iter().any(|(listed, _)| listed == name));
@@ -143,6 +148,12 @@ impl Guard {
             }
             machines.push(machine(scope, instance, runners, false));
         }
+        let writes = stream::iter(news).map(async |(key, names)| {
+            let see = |seen: &mut Seen| names.iter().for_each(|name| seen.see(name));
+            records.update(&key, see).await
+        });
+        let writes = writes.buffer_unordered(AT_ONCE);
+        writes.try_collect::<()>().await?;
         Ok(machines)
     }
 }

@@ -152,7 +152,7 @@ impl Owner<'_> {
 
     /// Goes on with the drains that stand, the oldest first.
     async fn go_on_with<'f>(&self, standing: impl Iterator<Item = &'f Host>) -> Ended {
-        let ended = Mutex::new(Ended::default());
+        let ended = &Mutex::new(Ended::default());
         stream::iter(standing)
             .for_each_concurrent(GO_ON_AT_ONCE, |one| async move {
                 let outcome = match self.of.guard.mode() {
@@ -164,11 +164,11 @@ impl Owner<'_> {
                     Mode::Live if self.left() < TO_END => postponed(),
                     Mode::Live => self.go_on(&one.machine).await,
                 };
-                locked(&ended).count(outcome.verdict);
+                locked(ended).count(outcome.verdict);
                 self.tell(one, &outcome);
             })
             .await;
-        ended.into_inner().unwrap_or_default()
+        std::mem::take(&mut *locked(ended))
     }
 
     /// Begins to drain those that the sweep lets go, as long as there is time.

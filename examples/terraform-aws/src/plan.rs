@@ -283,6 +283,7 @@ mod tests {
                 machine: Machine {
                     instance,
                     runners: runners.collect(),
+                    named_by_rule: false,
                 },
                 decisions,
             }
