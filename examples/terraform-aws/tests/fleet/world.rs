@@ -85,6 +85,7 @@ impl World {
             .installed(2, "globex");
         github.install_app(&app);
         github.add_repository("acme/atlas");
+        github.add_repository("globex/core");
         let on: Arc<Mutex<HashMap<String, Vec<(Scope, String)>>>> = Arc::default();
         let killed: Arc<Mutex<Vec<String>>> = Arc::default();
         let ec2 = Ec2::before(moto.address, {
@@ -135,7 +136,7 @@ impl World {
                 format!("sqlite:{}", database.display()),
             ),
             ("SCALE_IN_GUARD_POLICY", format!("{POLICY}\n{HASTY}")),
-            ("SCALE_IN_GUARD_REPOSITORIES", "acme/atlas".to_owned()),
+            ("SCALE_IN_GUARD_REPOSITORIES", "acme/atlas,globex/core".to_owned()),
             ("SCALE_IN_GUARD_REPOSITORIES_ARE_ALL", "true".to_owned()),
             ("SCALE_IN_GUARD_LIMITS", "none".to_owned()),
             ("SCALE_IN_GUARD_MODE", "live".to_owned()),
@@ -276,7 +277,11 @@ impl World {
     }
 
     pub(crate) fn start_job(&self, one: &One) -> JobId {
-        self.github.start_job(&one.scope, &one.name, "acme/atlas")
+        let repository = match one.scope.to_string().as_str() {
+            "org:globex" => "globex/core",
+            _ => "acme/atlas",
+        };
+        self.github.start_job(&one.scope, &one.name, repository)
     }
 
     /// A job of which the flag says nothing.
