@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use std::{
     env,
     process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -103,16 +104,21 @@ async fn scale_in(instances: usize, capacity: usize) -> Result<(), Error> {
         fake.lie_busy(&scope, &id(number), Some(false));
     }
     fake.latency(LATENCY);
-    let github = GitHub::builder(fake.token().to_owned()).api_url(fake.url());
-    let github = github.build()?;
     let repositories = (0..REPOSITORIES).map(|number| repository(number).parse());
     let repositories = Repositories::all(repositories.collect::<Result<Vec<_>, _>>()?);
-    let guard = Guard::builder()
-        .clock(clock.clone())
-        .github(github.clone(), repositories)
-        .store(Far(MemoryStore::new().with_clock(clock.clone())))
-        .deregister(github.clone())
-        .build()?;
+    let store = Arc::new(Far(MemoryStore::new().with_clock(clock.clone())));
+    // Two functions, each with its own client.
+    let function = || {
+        let github = GitHub::builder(fake.token().to_owned()).api_url(fake.url());
+        let github = github.build()?;
+        let guard = Guard::builder()
+            .clock(clock.clone())
+            .github(github.clone(), repositories.clone())
+            .store(Arc::clone(&store))
+            .deregister(github.clone());
+        Ok::<_, Error>((guard.build()?, github))
+    };
+    let (guard, github) = function()?;
     let all: Vec<_> = (0..instances)
         .map(|number| {
             Ok(Instance {
@@ -135,7 +141,7 @@ async fn scale_in(instances: usize, capacity: usize) -> Result<(), Error> {
         );
         clock.advance(chrono::TimeDelta::minutes(5));
     }
-    let mut policy = lambda::termination_policy(guard, scope);
+    let mut policy = lambda::termination_policy(function()?.0, scope);
     let event = event(instances, capacity);
     println!("event: {} bytes", event.to_string().len());
     for invocation in 1..=8 {

@@ -82,15 +82,16 @@ async fn a_job_on_a_runner_that_nobody_listed_holds_its_machine() {
     let world = World::of(ORG).await;
     world.github.add_repository("acme/atlas");
     let hidden = format!("ghr-{ONE}");
-    world.github.register(&world.scope, "another");
+    let another = format!("ghr-{OTHER}");
+    world.github.register(&world.scope, &another);
     world.github.register(&world.scope, &hidden);
     world.github.omit_from_listing(&world.scope, &hidden, true);
     world.github.start_job(&world.scope, &hidden, "acme/atlas");
     let guard = world.guard();
-    let found = machines(&world, &guard, "contains", &[ONE]).await;
+    let found = machines(&world, &guard, "contains", &[ONE, OTHER]).await;
     assert_eq!(names(&found[0]), [ONE], "it is listed nowhere");
-    let mut runners = found[0].runners.clone();
-    runners.push(world.runner("another"));
+    let runners = found.iter().flat_map(|machine| machine.runners.clone());
+    let runners: Vec<_> = runners.collect();
     for minute in 0..40 {
         let decisions = sweep(&guard, runners.clone()).await;
         let decision = decisions
