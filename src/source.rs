@@ -351,6 +351,7 @@ impl Round {
     }
 
     /// Whether it is about a runner of this name.
+    #[cfg(feature = "github")]
     pub(crate) fn asks_about(&self, scope: &Scope, name: &str) -> bool {
         let names = self.names.get(scope);
         let name = name.parse::<RunnerName>();
