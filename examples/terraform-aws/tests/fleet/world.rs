@@ -52,6 +52,9 @@ const HASTY: &str = "evidence_max_age = '4s'";
 /// How often the module invokes its scale-down.
 pub(crate) const INTERVAL: TimeDelta = TimeDelta::minutes(5);
 
+/// The runners on each instance, by its id: their scopes and names.
+type Hosts = Arc<Mutex<HashMap<String, Vec<(Scope, String)>>>>;
+
 pub(crate) struct World {
     pub(crate) github: FakeGitHub,
     pub(crate) ec2: Ec2,
@@ -60,7 +63,7 @@ pub(crate) struct World {
     environment: String,
     variables: BTreeMap<String, String>,
     /// The runners on each instance.
-    on: Arc<Mutex<HashMap<String, Vec<(Scope, String)>>>>,
+    on: Hosts,
     /// The instances that had a job when they were terminated.
     killed: Arc<Mutex<Vec<String>>>,
 }
@@ -86,7 +89,7 @@ impl World {
         github.install_app(&app);
         github.add_repository("acme/atlas");
         github.add_repository("globex/core");
-        let on: Arc<Mutex<HashMap<String, Vec<(Scope, String)>>>> = Arc::default();
+        let on = Hosts::default();
         let killed: Arc<Mutex<Vec<String>>> = Arc::default();
         let ec2 = Ec2::before(moto.address, {
             let (github, on, killed) = (github.clone(), Arc::clone(&on), Arc::clone(&killed));
@@ -136,7 +139,10 @@ impl World {
                 format!("sqlite:{}", database.display()),
             ),
             ("SCALE_IN_GUARD_POLICY", format!("{POLICY}\n{HASTY}")),
-            ("SCALE_IN_GUARD_REPOSITORIES", "acme/atlas,globex/core".to_owned()),
+            (
+                "SCALE_IN_GUARD_REPOSITORIES",
+                "acme/atlas,globex/core".to_owned(),
+            ),
             ("SCALE_IN_GUARD_REPOSITORIES_ARE_ALL", "true".to_owned()),
             ("SCALE_IN_GUARD_LIMITS", "none".to_owned()),
             ("SCALE_IN_GUARD_MODE", "live".to_owned()),
