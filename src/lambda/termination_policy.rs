@@ -133,8 +133,8 @@ impl TerminationPolicy {
             return Err("the guard does not deregister, and a runner that is left registered may have a job at any time: build it with .deregister(…)".to_owned());
         }
         let muster = self.mustered().await?;
-        let is_candidate = |machine: &&Mustered| wanted.has(&machine.instance);
-        if !muster.machines.iter().any(|machine| is_candidate(&machine)) {
+        let mut machines = muster.machines.iter();
+        if !machines.any(|machine| wanted.has(&machine.instance)) {
             return Err(match muster.silent_since {
                 Some(since) => format!("most beacons are silent since {}", At(since)),
                 None => format!(
@@ -223,8 +223,7 @@ impl TerminationPolicy {
             let step = self.step(&machine, rounds).await;
             match &step {
                 Step::Held(_) => misses = misses.saturating_sub(1),
-                Step::WouldDrain => left = left.saturating_sub(1),
-                Step::Stuck(_) => left = left.saturating_sub(1),
+                Step::WouldDrain | Step::Stuck(_) => left = left.saturating_sub(1),
                 Step::Ready | Step::Draining => {
                     left = left.saturating_sub(1);
                     let noted = self.guard.note_drained(&self.scope, &machine.instance);
@@ -244,6 +243,8 @@ impl TerminationPolicy {
             return Step::Held("another runner may have registered on it under a name that the rule does not tell, and the scope is too large to list all: use the rule equals or a template".to_owned());
         };
         match self.guard.prepare_in(&machine.runners, round).await {
+            // It was drained, and that is not noted yet: whatever else is registered on it was not looked for.
+            Ok(()) if !round.lists_always() && !machine.named_by_rule => Step::Draining,
             Ok(()) => Step::Ready,
             Err(Retirement::Draining { .. }) => Step::Draining,
             Err(Retirement::Held(hold)) if self.would_go(&hold) => Step::WouldDrain,
@@ -271,9 +272,8 @@ struct Rounds {
 
 impl Rounds {
     fn of(muster: &Muster) -> Self {
-        let round = |machine: &Mustered| machine.runners.clone();
-        let runners: Vec<_> = muster.machines.iter().flat_map(round).collect();
-        let of_all = Round::of(&runners, Share::Some);
+        let runners = muster.machines.iter().flat_map(|machine| &machine.runners);
+        let of_all = Round::of(runners, Share::Some);
         Self {
             without: of_all.clone().with_listing(Lists::Never),
             with: (muster.swept <= SMALL).then(|| of_all.with_listing(Lists::Always)),
