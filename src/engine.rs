@@ -102,7 +102,7 @@ impl Engine {
         let recent = Recent::among(&evidence, now, policy);
         let registration = RegistrationSeen::read(&evidence, recent);
         memory.identify(runner, registration.id(), now, policy);
-        memory.observe_fence(runner, &evidence, now);
+        memory.observe_fence(runner, registration, &evidence, now);
         let seen = Seen::read(runner, registration, &evidence, recent, memory, now, policy);
         memory.observe(runner, &seen, &evidence, now, policy);
         let mut look = Look {

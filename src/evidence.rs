@@ -132,6 +132,10 @@ pub enum Registration {
         /// Whether GitHub showed a runner of this name in this scope before, also where nobody asked about it then.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         was_shown: bool,
+        /// Up to three registrations of that listing that may be this very runner under another name: nobody asked about
+        /// them, or ever did, and nobody said whose they are. Of a runner that was never seen, absence proves nothing then.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unaccounted: Vec<Arc<str>>,
     },
 }
 
@@ -145,6 +149,7 @@ impl Registration {
             scope_is_ours: true,
             listing_is_empty: false,
             was_shown: false,
+            unaccounted: Vec::new(),
         }
     }
 

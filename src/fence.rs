@@ -56,7 +56,8 @@ impl Incarnation {
         }
     }
 
-    fn differs(self, other: Self) -> bool {
+    /// Whether these are two runners: another number, or another launch. The one comparison of all who remember.
+    pub(crate) fn differs(self, other: Self) -> bool {
         let ids = self.id.zip(other.id);
         let launches = self.launched_at.zip(other.launched_at);
         ids.is_some_and(|(a, b)| a != b)

@@ -79,6 +79,8 @@ hold_codes! {
     Launching = "launching", "It registers, or its registration_deadline passes after its launch, or after our first look where that is unknown.";
     /// The runner is absent, but not yet beyond doubt.
     AbsenceUnconfirmed = "absence_unconfirmed", "A second look that finds it absent, far enough after the first, beside a listing that can be trusted; or it is found again. Where the listing or the scope can never be trusted: the operator mends them.";
+    /// The runner was never seen by this name, and a registration that nobody accounts for may be it.
+    UnaccountedRunners = "unaccounted_runners", "The operator gives the names as GitHub shows them, says how runners are named after machines, says which registrations are others', or gives the registration's number; or a sweep over the whole fleet asks about all that are registered.";
     /// The runner is registered and offline.
     Offline = "offline", "It comes online, or has been offline for lost_after.";
     /// A witness of the user's own objects.
@@ -162,6 +164,7 @@ pub(crate) enum Cause {
     TooYoung(Option<Instant>),
     Launching(Instant),
     AbsenceUnconfirmed(Unconfirmed),
+    UnaccountedRunners(Vec<Arc<str>>),
     Offline(Option<Instant>, TimeDelta),
     Objection(Arc<str>),
     ObjectionUnreadable(Missing),
@@ -268,6 +271,7 @@ impl HoldReason {
             Cause::TooYoung(_) => HoldCode::TooYoung,
             Cause::Launching(_) => HoldCode::Launching,
             Cause::AbsenceUnconfirmed(_) => HoldCode::AbsenceUnconfirmed,
+            Cause::UnaccountedRunners(_) => HoldCode::UnaccountedRunners,
             Cause::Offline(..) => HoldCode::Offline,
             Cause::Objection(_) => HoldCode::Objection,
             Cause::ObjectionUnreadable(_) => HoldCode::ObjectionUnreadable,
@@ -353,6 +357,15 @@ impl fmt::Display for HoldReason {
                 Unconfirmed::ForeignScope => "GitHub knows no such runner, but this scope never showed a runner of ours",
                 Unconfirmed::SecondLook => "GitHub knows no such runner; that must be seen again",
             }),
+            Cause::UnaccountedRunners(names) => {
+                f.write_str("GitHub never showed a runner of this name, and lists ")?;
+                for (index, name) in names.iter().enumerate() {
+                    write!(f, "{}{name:?}", if index == 0 { "" } else { ", " })?;
+                }
+                f.write_str(
+                    ", which nobody accounts for and which may be this machine under another name; ask about every runner by the name that GitHub shows, or say how runners are named (--runner-names), which registrations are others' (--others, --others-labelled), or this one's number (id)",
+                )
+            }
             Cause::Offline(Some(since), limit) => {
                 write!(f, "the runner has been offline since {}, given up after {}", At(*since), Span(*limit))
             }

@@ -6,7 +6,7 @@ use crate::{
     lease::Heartbeat,
     policy::Policy,
     runner::{Runner, RunnerId, RunnerRef},
-    seen::{Beacons, JobsSeen, Labels},
+    seen::{Beacons, JobsSeen, Labels, Left},
     time::{Instant, after, age, latest},
 };
 use chrono::TimeDelta;
@@ -83,6 +83,13 @@ pub struct LedgerJob {
     /// When we first heard that it was queued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_at: Option<Instant>,
+    /// When we last heard that it was queued, by another delivery than the first. A job that once waited for something
+    /// else than a runner, such as an approval, is queued again when that is given: that is its dispatch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_again_at: Option<Instant>,
+    /// When we first heard that it waits for something else than a runner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited_at: Option<Instant>,
     /// When we first heard that a runner had it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened_at: Option<Instant>,
@@ -100,6 +107,22 @@ pub struct Noted {
     pub attempt: u32,
     /// When it was.
     pub at: Instant,
+    /// Of a closed one: when we first heard of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_at: Option<Instant>,
+}
+
+impl Noted {
+    /// A job that is open since then.
+    fn open(id: u64, attempt: u32, at: Instant) -> Self {
+        let told_at = None;
+        Self {
+            id,
+            attempt,
+            at,
+            told_at,
+        }
+    }
 }
 
 /// The earlier of two instants that may be unknown.
@@ -118,19 +141,33 @@ impl LedgerJob {
             labels: delivery.labels,
             repository: delivery.repository,
             queued_at: at(Action::Queued),
+            queued_again_at: None,
+            waited_at: at(Action::Waiting),
             opened_at: at(Action::InProgress),
             closed_at: at(Action::Completed),
         };
-        if job.queued_at.is_none() {
+        if job.opened_at.or(job.closed_at).is_some() {
             job.runners.extend(delivery.runner);
         }
-        let tells = [job.queued_at, job.opened_at, job.closed_at];
+        let tells = [job.queued_at, job.waited_at, job.opened_at, job.closed_at];
         tells.iter().any(Option::is_some).then_some(job)
     }
 
     /// Takes in what was told of the same job, in any order and any number of times.
     fn merge(&mut self, told: Self) {
-        self.queued_at = earliest(self.queued_at, told.queued_at);
+        let queued = [
+            self.queued_at,
+            self.queued_again_at,
+            told.queued_at,
+            told.queued_again_at,
+        ];
+        self.queued_at = queued.into_iter().flatten().min();
+        self.queued_again_at = queued
+            .into_iter()
+            .max()
+            .flatten()
+            .filter(|&at| Some(at) > self.queued_at);
+        self.waited_at = earliest(self.waited_at, told.waited_at);
         self.opened_at = earliest(self.opened_at, told.opened_at);
         self.closed_at = earliest(self.closed_at, told.closed_at);
         self.labels = std::mem::take(&mut self.labels).max(told.labels);
@@ -146,11 +183,17 @@ impl LedgerJob {
         (self.id, self.attempt)
     }
 
+    /// Whether it is not over, and no delivery says which runner has it.
+    pub(crate) fn has_no_runner(&self) -> bool {
+        self.closed_at.is_none() && self.runners.is_empty()
+    }
+
     /// Since when the job waits for a runner, if it still does: it is queued, or it is in progress and no delivery
     /// says where.
     pub(crate) fn waits_since(&self) -> Option<Instant> {
-        let waits = self.closed_at.is_none() && self.runners.is_empty();
-        waits.then(|| latest(self.queued_at, self.opened_at))?
+        let waits = self.has_no_runner();
+        let again = self.queued_again_at.filter(|_| self.waited_at.is_some());
+        waits.then(|| latest(latest(self.queued_at, again), self.opened_at))?
     }
 }
 
@@ -226,6 +269,12 @@ pub(crate) struct Others<'a> {
     pub(crate) jobs: &'a JobsSeen<'a>,
     pub(crate) beacons: Beacons<'a>,
     pub(crate) closed: &'a [Noted],
+    /// What stands for those that were too many to be remembered.
+    pub(crate) closed_through: Option<Noted>,
+    /// When the runner left.
+    pub(crate) left: Left,
+    /// When it came up, if that was seen.
+    pub(crate) came_up: Option<Instant>,
     /// The open job of the last look.
     pub(crate) open: Option<Noted>,
 }
@@ -241,7 +290,10 @@ impl<'e> LedgerSeen<'e> {
     ) {
         for job in &ledger.jobs {
             if let Some(since) = job.waits_since() {
+                let dispatched_at = since;
+                let since = others.came_up.map_or(since, |came_up| since.max(came_up));
                 if age(now, since) < policy.job_pending
+                    && !others.left.misses(dispatched_at, policy)
                     && others.labels.fit(&job.labels)
                     && self.pending.is_none_or(|(_, known)| known < since)
                 {
@@ -256,11 +308,7 @@ impl<'e> LedgerSeen<'e> {
                 continue;
             }
             self.named = true;
-            let told = Noted {
-                id: job.id,
-                attempt: job.attempt,
-                at: told_at,
-            };
+            let told = Noted::open(job.id, job.attempt, told_at);
             self.judge(told, job.closed_at, others, now, policy);
         }
     }
@@ -299,7 +347,12 @@ impl<'e> LedgerSeen<'e> {
         match completed_at.or_else(|| others.closed_at(told, now, policy)) {
             Some(at) => {
                 if completed_at.is_none() && others.remembered(told).is_none() {
-                    self.newly_closed.push(Noted { at, ..told });
+                    let told_at = Some(told.at);
+                    self.newly_closed.push(Noted {
+                        at,
+                        told_at,
+                        ..told
+                    });
                 }
                 self.occupied_at = latest(self.occupied_at, Some(at.min(now)));
             }
@@ -341,10 +394,11 @@ impl Others<'_> {
         if over <= now {
             return Some(over);
         }
-        let gone = self.jobs.says_completed(told.id)
-            || self.jobs.lacks(told.id, after(told.at, policy.grace))
-            || self.outlasted(told.at, now, policy);
-        gone.then_some(now)
+        let gone = self.jobs.says_completed(told.id) || self.outlasted(told.at, now, policy);
+        let through = self
+            .closed_through
+            .filter(|through| through.told_at >= Some(told.at));
+        gone.then(|| through.map_or(now, |through| through.at))
     }
 
     /// Whether a live beacon knew of a job around the delivery and has known of none for so long

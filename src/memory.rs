@@ -3,12 +3,12 @@
 
 use crate::{
     evidence::{Claim, Evidence, Signal, Witness},
-    fence::{Deregistration, Incarnation, Nonce, Phase, State},
+    fence::{Deregistration, Fence, Incarnation, Nonce, Phase, State},
     lease::Heartbeat,
     ledger::Noted,
     policy::Policy,
     runner::{Runner, RunnerId},
-    seen::{Beacons, JobsSeen, READ_AGAIN, RegistrationSeen, Seen, comes_too_late, fences},
+    seen::{Beacons, Left, READ_AGAIN, RegistrationSeen, Seen, fences},
     stage::Stage,
     time::{Instant, after, age, latest},
     vacancy::Vacancy,
@@ -21,10 +21,24 @@ use std::cmp::Reverse;
 pub(crate) const SAME_LAUNCH: TimeDelta = TimeDelta::seconds(10);
 
 /// How many closed jobs of the ledger are remembered.
-const CLOSED: usize = 8;
+const CLOSED: usize = 64;
 
 /// How many queued jobs are remembered.
 const PENDING: usize = 8;
+
+/// How many jobs are remembered that wait for something else than a runner.
+const GATED: usize = 64;
+
+/// Whether a runner comes up at this look: it was absent or offline when it was last seen, and is there again. That is
+/// when GitHub hands it the oldest job that waits.
+pub(crate) fn comes_up(memory: &Memory, registration: RegistrationSeen) -> bool {
+    match registration {
+        RegistrationSeen::Registered { offline, .. } => {
+            memory.absent.is_some() || memory.offline.is_some() && !offline
+        }
+        _ => false,
+    }
+}
 
 /// An unbroken run of looks that saw the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +144,7 @@ pub struct Memory {
     /// The latest look that found it registered.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_registered: Option<Instant>,
-    /// When it was seen absent and then registered.
+    /// When it was seen absent and then registered, or offline and then online.
     #[serde(skip_serializing_if = "Option::is_none")]
     came_up: Option<Instant>,
     /// Looks that found it absent.
@@ -172,13 +186,23 @@ pub struct Memory {
     /// queue for this runner, and not be shown yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pending: Vec<(u64, Instant)>,
+    /// Of those that were too many to be remembered, the one queued last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped: Option<(u64, Instant)>,
+    /// Jobs that waited for something else than a runner when last seen: they may be released at any moment.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gated: Vec<u64>,
     /// The job of the ledger that was open at the last look.
     #[serde(skip_serializing_if = "Option::is_none")]
     open: Option<Noted>,
     /// Jobs of the ledger that another witness closed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     closed: Vec<Noted>,
-    /// Vacancy counts from here on: a drain lapsed, or an operator released the runner.
+    /// Of those that were too many to be remembered: every one told no later than the one told last was closed no later
+    /// than this, if it is over now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closed_through: Option<Noted>,
+    /// Vacancy counts from here on: it came up, a drain lapsed, or an operator released the runner.
     #[serde(skip_serializing_if = "Option::is_none")]
     counts_from: Option<Instant>,
     /// The drain that was found lapsed.
@@ -217,9 +241,11 @@ impl Memory {
         );
         match seen.registration {
             RegistrationSeen::Registered { busy, offline, .. } => {
-                if self.absent.take().is_some() {
+                if comes_up(self, seen.registration) {
                     self.came_up = Some(now);
+                    self.counts_from = Some(now);
                 }
+                self.absent = None;
                 self.overdue = None;
                 self.last_registered = Some(now);
                 Self::keep(&mut self.offline, offline, now, kept);
@@ -250,15 +276,19 @@ impl Memory {
         }
     }
 
-    /// Remembers the queued jobs that could be on their way here, until they are shown elsewhere.
-    fn observe_pending(&mut self, jobs: &JobsSeen<'_>, now: Instant, policy: &Policy) {
-        let removed_at = self.removed_at;
+    /// Remembers the queued jobs that could be on their way here, until they are shown elsewhere. Of more than it can
+    /// keep, what is dropped holds until the last of it cannot come here any more.
+    fn observe_pending(&mut self, seen: &Seen<'_>, now: Instant, policy: &Policy) {
+        let (jobs, left) = (&seen.jobs, Left::of(self, seen.registration));
         let still = |&(id, since): &(u64, Instant)| {
             now < after(since, policy.job_pending)
                 && !jobs.shows_elsewhere(id)
-                && !comes_too_late(since, removed_at)
+                && !left.misses(since, policy)
         };
         self.pending.retain(still);
+        self.dropped = self
+            .dropped
+            .filter(|&(_, since)| now < after(since, policy.job_pending));
         if jobs.pending.is_empty() {
             return;
         }
@@ -270,20 +300,44 @@ impl Memory {
         self.pending
             .sort_unstable_by_key(|&(id, since)| (since, id));
         let surplus = self.pending.len().saturating_sub(PENDING);
-        self.pending.drain(..surplus);
+        let dropped = self
+            .pending
+            .drain(..surplus)
+            .max_by_key(|&(_, since)| since);
+        let since = |job: &Option<(u64, Instant)>| job.map(|(_, since)| since);
+        if since(&dropped) > since(&self.dropped) {
+            self.dropped = dropped;
+        }
     }
 
     /// Takes in the fence, before the other witnesses are read: what they say counts for less after a guard
     /// deregistered the runner. And where a drain lapsed, or a termination of which nothing was heard, vacancy
     /// counts anew, once.
-    pub(crate) fn observe_fence(&mut self, runner: &Runner, evidence: &[Evidence], now: Instant) {
+    pub(crate) fn observe_fence(
+        &mut self,
+        runner: &Runner,
+        registration: RegistrationSeen,
+        evidence: &[Evidence],
+        now: Instant,
+    ) {
         let whom = Incarnation::of(runner, self.id());
+        let removes = |fence: &Fence| {
+            matches!(fence.state(), State::Draining(drain)
+                if matches!(drain.deregistration, Deregistration::Due | Deregistration::Done))
+        };
+        // GitHub refused it, or it registered again: jobs come to it as to any other.
+        let serves_on = registration.is_registered();
+        if serves_on
+            && fences(evidence).next().is_some()
+            && !fences(evidence).any(|fence| removes(&fence.fence))
+        {
+            self.removed_at = None;
+        }
         for fence in fences(evidence) {
-            if fence.fence.removed(whom) {
+            let removes = removes(&fence.fence);
+            if fence.fence.removed(whom) && (removes || !serves_on) {
                 let at = fence.written_at.min(now);
                 let is_later = |known| age(at, known) > READ_AGAIN;
-                let removes = matches!(fence.fence.state(), State::Draining(drain)
-                    if matches!(drain.deregistration, Deregistration::Due | Deregistration::Done));
                 if self.removed_at.is_none() || removes && self.removed_at.is_some_and(is_later) {
                     self.removed_at = Some(at);
                 }
@@ -330,13 +384,29 @@ impl Memory {
         {
             Run::extend(&mut self.jobs_clear, now, kept);
         }
-        self.observe_pending(&seen.jobs, now, policy);
+        self.observe_pending(seen, now, policy);
+        seen.jobs.remember_gated(&mut self.gated);
+        self.gated.sort_unstable();
+        let surplus = self.gated.len().saturating_sub(GATED);
+        self.gated.drain(..surplus);
         self.open = seen.ledger.open;
         self.closed.extend_from_slice(&seen.ledger.newly_closed);
         let over = |closed: &Noted| now < after(closed.at, crate::ledger::LONGEST_JOB);
         self.closed.retain(over);
+        self.closed_through = self.closed_through.filter(over);
+        // Those told first make room: what stands in their place says when the last of them was closed.
+        self.closed.sort_by_key(|closed| closed.told_at);
         let surplus = self.closed.len().saturating_sub(CLOSED);
-        self.closed.drain(..surplus);
+        for closed in self.closed.drain(..surplus) {
+            self.closed_through = Some(match self.closed_through {
+                Some(through) => Noted {
+                    at: through.at.max(closed.at),
+                    told_at: through.told_at.max(closed.told_at),
+                    ..closed
+                },
+                None => closed,
+            });
+        }
     }
 
     fn observe_beacons(&mut self, beacons: Beacons<'_>, now: Instant) {
@@ -410,14 +480,19 @@ impl Memory {
         now: Instant,
         policy: &Policy,
     ) {
-        fn differ<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
-            matches!((a, b), (Some(a), Some(b)) if a != b)
-        }
-        let relaunched = self
-            .launched_at
-            .zip(runner.launched_at)
-            .is_some_and(|(known, given)| age(known, given).abs() > SAME_LAUNCH);
-        if differ(self.id, seen) || differ(self.given_id, runner.id) || relaunched {
+        let known = |id| Incarnation {
+            id,
+            launched_at: self.launched_at,
+        };
+        // Where GitHub shows no number, one that the autoscaler gives for the first time tells that this is another
+        // runner than the one that was seen.
+        let given = Incarnation::of(runner, None);
+        let is_new = runner.id != self.given_id;
+        let now_seen = match seen {
+            None if is_new => given,
+            seen => Incarnation { id: seen, ..given },
+        };
+        if known(self.id).differs(now_seen) || known(self.given_id).differs(given) {
             *self = Self::default();
         }
         self.no_later_than(now, policy);
@@ -432,10 +507,11 @@ impl Memory {
         self.occupied.no_later_than(now);
         let longest = after(after(now, policy.silence_limit()), policy.max_clock_skew);
         self.lease_until = self.lease_until.map(|until| until.min(longest));
-        for (_, since) in &mut self.pending {
+        for (_, since) in self.pending.iter_mut().chain(&mut self.dropped) {
             *since = (*since).min(now);
         }
-        for noted in self.open.iter_mut().chain(&mut self.closed) {
+        let noted = self.open.iter_mut().chain(&mut self.closed);
+        for noted in noted.chain(&mut self.closed_through) {
             noted.at = noted.at.min(now);
         }
         for at in [
@@ -490,7 +566,19 @@ impl Memory {
         after(from, policy.registration_deadline)
     }
 
-    /// When it came up: seen absent, then registered; else its launch; neither known, our first
+    /// Whether it may have come up since then, for all that is known before this look.
+    #[cfg(feature = "guard")]
+    pub(crate) fn may_have_come_up(&self, since: Instant) -> bool {
+        let was_away = self.absent.is_some() || self.offline.is_some();
+        was_away || self.came_up.is_some_and(|at| at > since)
+    }
+
+    /// When it was seen to come up, if it ever was.
+    pub(crate) fn came_up_again(&self) -> Option<Instant> {
+        self.came_up
+    }
+
+    /// When it came up: seen absent, then registered, or offline, then online; else its launch; neither known, our first
     /// look.
     pub(crate) fn came_up(&self, runner: &Runner) -> Option<Instant> {
         self.came_up
@@ -519,6 +607,17 @@ impl Memory {
 
     pub(crate) fn closed(&self) -> &[Noted] {
         &self.closed
+    }
+
+    pub(crate) fn closed_through(&self) -> Option<Noted> {
+        self.closed_through
+    }
+
+    /// Whether an earlier look found that this job of the ledger is over.
+    #[cfg(feature = "guard")]
+    pub(crate) fn has_closed(&self, id: u64, attempt: u32) -> bool {
+        let mut closed = self.closed.iter();
+        closed.any(|closed| (closed.id, closed.attempt) == (id, attempt))
     }
 
     pub(crate) fn open(&self) -> Option<Noted> {
@@ -556,8 +655,13 @@ impl Memory {
         self.lease_until
     }
 
-    pub(crate) fn pending(&self) -> &[(u64, Instant)] {
-        &self.pending
+    /// The queued jobs that could be on their way here, and since when.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = (u64, Instant)> {
+        self.pending.iter().copied().chain(self.dropped)
+    }
+
+    pub(crate) fn gated(&self) -> &[u64] {
+        &self.gated
     }
 
     pub(crate) fn job_left(&self) -> bool {
@@ -593,6 +697,7 @@ impl Memory {
     #[cfg(feature = "guard")]
     pub(crate) fn awaits(&self, job: u64) -> bool {
         self.pending.iter().any(|&(id, _)| id == job)
+            || self.gated.contains(&job)
             || self.open.is_some_and(|open| open.id == job)
     }
 

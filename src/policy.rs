@@ -316,6 +316,12 @@ impl Policy {
                 "the last look would come before a beacon's silence can show",
             ),
             (
+                self.settle < gap,
+                ("settle", self.settle),
+                ("max_observation_gap", gap),
+                "the second look would come too late to go on with the first, and no drain would ever end",
+            ),
+            (
                 self.ask_deadline <= self.sweep_deadline,
                 ("ask_deadline", self.ask_deadline),
                 ("sweep_deadline", self.sweep_deadline),
@@ -541,6 +547,11 @@ mod tests {
                 "lease_ttl",
             ),
             (r#"{"settle": "60s"}"#, "settle", "beacon_ttl"),
+            (
+                r#"{"settle": "5m", "max_observation_gap": "5m"}"#,
+                "settle",
+                "max_observation_gap",
+            ),
             (
                 r#"{"ask_deadline": "6m"}"#,
                 "ask_deadline",

@@ -6,10 +6,10 @@ use crate::{
     fence::{Drain, FenceSeen, Incarnation},
     lease::{Heartbeat, JobLease},
     ledger::{LedgerSeen, Others},
-    memory::Memory,
+    memory::{Memory, comes_up},
     policy::Policy,
     runner::{Runner, RunnerId, fits},
-    time::{Instant, age},
+    time::{Instant, after, age},
 };
 use chrono::TimeDelta;
 use std::sync::Arc;
@@ -19,10 +19,39 @@ use std::sync::Arc;
 /// report is older by more.
 pub(crate) const READ_AGAIN: TimeDelta = TimeDelta::seconds(1);
 
-/// Whether a job that was queued then cannot come to a runner that a guard deregistered, by as much as our clock
-/// may be from GitHub's.
-pub(crate) fn comes_too_late(queued_at: Instant, removed_at: Option<Instant>) -> bool {
-    removed_at.is_some_and(|at| age(queued_at, at) > crate::fleet::MAX_GITHUB_SKEW)
+/// When a runner left, for the jobs that could come to it: one that was queued well after that cannot.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Left {
+    /// A guard deregistered it.
+    removed_at: Option<Instant>,
+    /// It is absent, and this is when it was last registered; of one that never was, the first look that found it
+    /// absent.
+    last_there: Option<Instant>,
+}
+
+impl Left {
+    pub(crate) fn of(memory: &Memory, registration: RegistrationSeen) -> Self {
+        let is_gone = matches!(registration, RegistrationSeen::Absent { counts: true, .. });
+        let absent_since = memory.absent().map(|run| run.since);
+        let last_there = memory.last_registered().or(absent_since);
+        Self {
+            removed_at: memory.removed_at(),
+            last_there: last_there.filter(|_| is_gone),
+        }
+    }
+
+    /// Whether a job that was queued then cannot come here: after a DELETE by as much as our clock may be from
+    /// GitHub's; after an absence that was only found by as much more as GitHub's list of runners may lag.
+    pub(crate) fn misses(self, queued_at: Instant, policy: &Policy) -> bool {
+        let skew = crate::fleet::MAX_GITHUB_SKEW;
+        let lag = policy
+            .job_pending
+            .max(crate::stage::ABSENCE_CONFIRMED_AFTER);
+        self.removed_at.is_some_and(|at| age(queued_at, at) > skew)
+            || self
+                .last_there
+                .is_some_and(|at| queued_at > after(after(at, lag), skew))
+    }
 }
 
 /// Everything the witnesses say at one look.
@@ -51,6 +80,8 @@ pub(crate) enum RegistrationSeen {
         listing_is_empty: bool,
         /// Whether GitHub showed it before.
         was_shown: bool,
+        /// Whether no registration that is there may be this runner under another name.
+        is_accounted: bool,
     },
     /// GitHub knows the runner.
     Registered {
@@ -69,14 +100,14 @@ pub(crate) struct JobsSeen<'e> {
     pub(crate) read: usize,
     /// How many of those were complete.
     complete: usize,
-    /// Since when the oldest of those read was being asked.
-    asked_at: Option<Instant>,
     /// A job that names this runner and is not over.
     pub(crate) running: Option<&'e Job>,
     /// Whether any job, over or not, names this runner.
     pub(crate) named: bool,
     /// The queued jobs that could be on their way here, by number, and since when.
     pub(crate) pending: Vec<(u64, Instant)>,
+    /// Jobs that fit and wait for something else than a runner.
+    gated: Vec<u64>,
     evidence: &'e [Evidence],
 }
 
@@ -103,15 +134,29 @@ pub(crate) struct Beacons<'e> {
 /// Which witnesses were asked, and which of them could not be heard, or not recently enough.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Roll {
-    asked: u8,
-    unheard: u8,
+    asked: u16,
+    unheard: u16,
+}
+
+/// Its place in a [`Roll`]. A new witness does not compile before it has one.
+fn place(witness: Witness) -> u16 {
+    match witness {
+        Witness::Registration => 1,
+        Witness::Jobs => 1 << 1,
+        Witness::Lease => 1 << 2,
+        Witness::Webhooks => 1 << 3,
+        Witness::Fleet => 1 << 4,
+        Witness::Own => 1 << 5,
+        Witness::Fence => 1 << 6,
+        Witness::Memory => 1 << 7,
+    }
 }
 
 impl Roll {
     fn call(evidence: &[Evidence], recent: Recent) -> Self {
         let mut roll = Self::default();
         for evidence in evidence {
-            let witness = 1 << evidence.witness() as u8;
+            let witness = place(evidence.witness());
             roll.asked |= witness;
             if matches!(evidence.signal, Signal::Failed(_)) || !recent.holds(evidence) {
                 roll.unheard |= witness;
@@ -121,11 +166,11 @@ impl Roll {
     }
 
     pub(crate) fn asked(self, witness: Witness) -> bool {
-        self.asked & (1 << witness as u8) != 0
+        self.asked & place(witness) != 0
     }
 
     pub(crate) fn unheard(self, witness: Witness) -> bool {
-        self.unheard & (1 << witness as u8) != 0
+        self.unheard & place(witness) != 0
     }
 }
 
@@ -169,10 +214,14 @@ impl<'e> Seen<'e> {
     ) -> Self {
         let seen_id = registration.id().or(memory.id());
         let roll = Roll::call(evidence, recent);
-        let mut jobs = JobsSeen::read(runner, seen_id, evidence, recent, now, policy);
-        let removed_at = memory.removed_at();
+        let came_up = comes_up(memory, registration)
+            .then_some(now)
+            .or(memory.came_up_again());
+        let mut jobs = JobsSeen::read(runner, seen_id, evidence, recent);
+        jobs.read_queue(runner, recent, (memory, came_up), now, policy);
+        let left = Left::of(memory, registration);
         jobs.pending
-            .retain(|&(_, since)| !comes_too_late(since, removed_at));
+            .retain(|&(_, since)| !left.misses(since, policy));
         let beacons = Beacons::read(evidence, roll, memory, now, policy);
         let mut ledger = LedgerSeen::default();
         let others = Others {
@@ -182,7 +231,10 @@ impl<'e> Seen<'e> {
             jobs: &jobs,
             beacons,
             closed: memory.closed(),
+            closed_through: memory.closed_through(),
             open: memory.open(),
+            left,
+            came_up,
         };
         // Most looks have no ledger and no open job: they ask for no more.
         let ledgers = || {
@@ -287,8 +339,8 @@ impl RegistrationSeen {
                 Signal::Registration(said) => {
                     let fresh = recent.holds(evidence);
                     failed |= !fresh;
-                    match *said {
-                        Registration::Registered {
+                    match said {
+                        &Registration::Registered {
                             id, busy, status, ..
                         } if fresh => {
                             let offline = status == Status::Offline;
@@ -303,14 +355,16 @@ impl RegistrationSeen {
                             scope_is_ours,
                             listing_is_empty,
                             was_shown,
+                            unaccounted,
                         } => {
-                            let (counts, ours, empty, shown) =
-                                absent.unwrap_or((true, true, true, false));
+                            let (counts, ours, empty, shown, accounted) =
+                                absent.unwrap_or((true, true, true, false, true));
                             absent = Some((
-                                counts && beside_listing,
-                                ours && scope_is_ours,
-                                empty && listing_is_empty,
-                                shown || was_shown,
+                                counts && *beside_listing,
+                                ours && *scope_is_ours,
+                                empty && *listing_is_empty,
+                                shown || *was_shown,
+                                accounted && unaccounted.is_empty(),
                             ));
                         }
                     }
@@ -321,12 +375,15 @@ impl RegistrationSeen {
         }
         match (registered, absent) {
             (Some((id, busy, offline)), _) => Self::Registered { id, busy, offline },
-            (None, Some((counts, scope_is_ours, listing_is_empty, was_shown))) if !failed => {
+            (None, Some((counts, scope_is_ours, listing_is_empty, was_shown, is_accounted)))
+                if !failed =>
+            {
                 Self::Absent {
                     counts,
                     scope_is_ours,
                     listing_is_empty,
                     was_shown,
+                    is_accounted,
                 }
             }
             _ => Self::Unreadable,
@@ -370,18 +427,15 @@ impl<'e> JobsSeen<'e> {
         seen_id: Option<RunnerId>,
         evidence: &'e [Evidence],
         recent: Recent,
-        now: Instant,
-        policy: &Policy,
     ) -> Self {
-        let labels = Labels::read(runner, evidence, recent);
         let mut seen = Self {
             asked: 0,
             read: 0,
             complete: 0,
-            asked_at: None,
             running: None,
             named: false,
             pending: Vec::new(),
+            gated: Vec::new(),
             evidence,
         };
         for evidence in evidence {
@@ -391,13 +445,9 @@ impl<'e> JobsSeen<'e> {
                     if recent.holds(evidence) {
                         seen.read += 1;
                         seen.complete += usize::from(view.complete);
-                        seen.asked_at = Some(
-                            seen.asked_at
-                                .map_or(evidence.asked_at, |at| at.min(evidence.asked_at)),
-                        );
                     }
                     for job in &view.jobs {
-                        seen.job(runner, labels, seen_id, job, now, policy);
+                        seen.job(runner, seen_id, job);
                     }
                 }
                 Signal::Failed(failure) if failure.witness == Witness::Jobs => seen.asked += 1,
@@ -407,35 +457,70 @@ impl<'e> JobsSeen<'e> {
         seen
     }
 
-    fn job(
+    fn job(&mut self, runner: &Runner, seen_id: Option<RunnerId>, job: &'e Job) {
+        let ours = job.names(runner, seen_id);
+        self.named |= ours;
+        // Whatever the word: what is not over, and has this runner, is here or as good as here.
+        if ours && job.status != JobStatus::Completed {
+            let known = self.running.filter(|known| known.id >= job.id);
+            self.running = known.or(Some(job));
+        }
+    }
+
+    /// Reads which jobs could be on their way here, and since when: since a job changed; since the runner came up, for
+    /// then GitHub hands out the oldest; and of a job that waited for something else when last seen, since this look.
+    fn read_queue(
         &mut self,
         runner: &Runner,
-        labels: Labels<'_>,
-        seen_id: Option<RunnerId>,
-        job: &'e Job,
+        recent: Recent,
+        (memory, came_up): (&Memory, Option<Instant>),
         now: Instant,
         policy: &Policy,
     ) {
-        let ours = job.names(runner, seen_id);
-        self.named |= ours;
-        match job.status {
-            // Whatever the word: what is not over, and has this runner, is here or as good as here.
-            status if ours && status != JobStatus::Completed => {
-                let known = self.running.filter(|known| known.id >= job.id);
-                self.running = known.or(Some(job));
+        let labels = Labels::read(runner, self.evidence, recent);
+        let is_here = |job: &Job| self.running.is_some_and(|running| running.id == job.id);
+        let (mut pending, mut gated) = (Vec::new(), Vec::new());
+        for job in self.all() {
+            if is_here(job) || job.is_elsewhere() || !labels.fit(&job.labels) {
+                continue;
             }
-            // What a queued job says of another runner means nothing; and one that is in progress
-            // without a runner is on its way to one.
-            JobStatus::Queued | JobStatus::InProgress | JobStatus::Other
-                if labels.fit(&job.labels) && !job.is_elsewhere() =>
-            {
-                let changed_at = job.changed_at.unwrap_or(now);
-                if age(now, changed_at) < policy.job_pending {
-                    self.pending.push((job.id, changed_at));
+            match job.status {
+                // What a queued job says of another runner means nothing; and one that is in progress
+                // without a runner is on its way to one.
+                JobStatus::Queued | JobStatus::InProgress | JobStatus::Other => {
+                    let released = memory.gated().contains(&job.id).then_some(now);
+                    let changed_at = job.changed_at.unwrap_or(now);
+                    let since = released.max(came_up).max(Some(changed_at)).unwrap_or(now);
+                    if age(now, since) < policy.job_pending {
+                        pending.push((job.id, since));
+                    }
                 }
+                JobStatus::Waiting => gated.push(job.id),
+                JobStatus::Completed => {}
             }
-            _ => {}
         }
+        // One that waited, and that a whole view shows nowhere, has left its gate.
+        if self.is_complete() {
+            let shown = |id: u64| self.all().any(|job| job.id == id);
+            let left = memory.gated().iter().filter(|&&id| !shown(id));
+            pending.extend(
+                left.map(|&id| (id, now))
+                    .filter(|_| !policy.job_pending.is_zero()),
+            );
+        }
+        (self.pending, self.gated) = (pending, gated);
+    }
+
+    /// Which of the jobs that were `known` to wait, and of those that do, wait as far as anybody can tell.
+    pub(crate) fn remember_gated(&self, known: &mut Vec<u64>) {
+        if self.read == 0 {
+            return;
+        }
+        let pending = |id: u64| self.pending.iter().any(|&(pending, _)| pending == id);
+        known.retain(|&id| !self.is_complete() && !self.shows_elsewhere(id) && !pending(id));
+        known.extend(self.gated.iter().copied());
+        known.sort_unstable();
+        known.dedup();
     }
 
     /// Whether every view asked for was read and complete.
@@ -452,13 +537,6 @@ impl<'e> JobsSeen<'e> {
     /// Whether a view shows the job over, or in progress on a runner that it names.
     pub(crate) fn shows_elsewhere(&self, id: u64) -> bool {
         self.says_completed(id) || self.all().any(|job| job.id == id && job.is_elsewhere())
-    }
-
-    /// Whether a complete view, asked for no earlier than `since`, lacks the job.
-    pub(crate) fn lacks(&self, id: u64, since: Instant) -> bool {
-        self.is_complete()
-            && self.asked_at.is_some_and(|asked_at| asked_at >= since)
-            && !self.all().any(|job| job.id == id)
     }
 
     fn all(&self) -> impl Iterator<Item = &'e Job> {

@@ -165,6 +165,11 @@ impl Situation {
                 self.drained.is_some(),
                 self.drained.unwrap_or(Stage::Drained),
             ),
+            // Its job is over and its registration gone, and the worker never ends.
+            (
+                absent && !met_in_time_never_seen && self.absent_twice && self.wedged,
+                Stage::Wedged,
+            ),
             (
                 absent && !met_in_time_never_seen && self.absent_twice,
                 Stage::Departed,
@@ -538,6 +543,21 @@ mod tests {
             ),
             (
                 Situation {
+                    wedged: true,
+                    ..GONE
+                },
+                Stage::Wedged,
+            ),
+            (
+                Situation {
+                    wedged: true,
+                    absent_twice: false,
+                    ..GONE
+                },
+                Stage::Unconfirmed,
+            ),
+            (
+                Situation {
                     scope_is_ours: false,
                     ..GONE
                 },
@@ -633,7 +653,14 @@ mod tests {
                         absent && cell.absent_twice && (cell.ever_seen || cell.met_too_late)
                     }
                     Stage::Drained => !present && cell.drained.is_some(),
-                    Stage::Lost | Stage::Wedged if !present => cell.drained == Some(stage),
+                    Stage::Lost | Stage::Wedged if cell.drained == Some(stage) => !present,
+                    Stage::Wedged if !present => {
+                        absent
+                            && cell.wedged
+                            && cell.absent_twice
+                            && (cell.ever_seen || cell.met_too_late)
+                    }
+                    Stage::Lost if !present => false,
                     Stage::Lost => present && cell.lost,
                     Stage::BusyRefuted => present && cell.busy_refuted,
                     Stage::Wedged => present && cell.wedged,

@@ -48,6 +48,15 @@ fn absent(second: i64) -> Evidence {
     Evidence::registration(Registration::absent(), at(second))
 }
 
+/// A complete view without a job, and GitHub's answer that this one is over.
+fn over(second: i64, job: u64) -> Evidence {
+    let view = JobsView {
+        complete: true,
+        jobs: vec![Job::new(job, JobStatus::Completed, None)],
+    };
+    Evidence::jobs(view, at(second))
+}
+
 fn no_jobs(second: i64) -> Evidence {
     Evidence::jobs(
         JobsView {
@@ -212,6 +221,7 @@ fn a_launch_that_nobody_knows_and_a_listing_that_nobody_can_trust_are_not_waited
             scope_is_ours: false,
             listing_is_empty: false,
             was_shown: false,
+            unaccounted: Vec::new(),
         };
         Evidence::registration(absent, at(second))
     };
@@ -365,6 +375,30 @@ fn another_number_or_another_launch_is_another_runner() {
             "its window begins anew"
         );
     }
+}
+
+/// Memory saw number 17; the autoscaler gives 18, and GitHub knows no such number.
+#[test]
+fn a_number_that_the_autoscaler_gives_anew_is_another_runner() {
+    let mut watched = Watched::new();
+    let shown = |second| {
+        let id = Some(RunnerId(17));
+        Evidence::registration(
+            Registration::Registered {
+                id,
+                busy: false,
+                status: Status::Online,
+                labels: vec![],
+            },
+            at(second),
+        )
+    };
+    let _ = watched.look(0, [shown(0), no_jobs(0)]);
+    watched.runner = watched.runner.with_id(18);
+    let absent = |second| Evidence::registration(Registration::absent(), at(second));
+    let _ = watched.look(60, [absent(60), no_jobs(60)]);
+    assert_eq!(watched.memory.id(), Some(RunnerId(18)));
+    assert_eq!(watched.memory.last_registered(), None, "that was another");
 }
 
 #[test]
@@ -557,8 +591,8 @@ fn an_open_webhook_job_is_not_lost_with_the_ledger() {
             decision.explain()
         );
     }
-    // A complete view that lacks it closes it, as ever.
-    let decision = watched.look(300, [online(300), no_jobs(300)]);
+    // GitHub says that it is over.
+    let decision = watched.look(300, [online(300), over(300, 9)]);
     assert!(
         !holds_for(&decision, HoldCode::WebhookJobOpen),
         "{}",
@@ -654,7 +688,7 @@ fn nothing_that_a_clock_ahead_remembered_holds_for_long() {
         for second in (0..=7_200).step_by(300) {
             decision = Some(watched.look(
                 second,
-                [registered(second, false, Status::Online), no_jobs(second)],
+                [registered(second, false, Status::Online), over(second, 9)],
             ));
         }
         let decision = decision.expect("a look");

@@ -90,6 +90,13 @@ impl Roster {
         self.sighted.contains(name)
     }
 
+    /// Whether a runner of this name is known to be the autoscaler's own: it was asked about, and shown.
+    #[must_use]
+    pub fn has_shown(&self, name: &str) -> bool {
+        let name = name.parse::<RunnerName>();
+        name.is_ok_and(|name| self.shown.contains_key(&name))
+    }
+
     /// Remembers the rows that nobody asked about, for as long as they are listed or asked about; where some runners
     /// alone are asked about, for longer.
     fn sight(&mut self, listed: Listed<'_>) {

@@ -15,7 +15,8 @@ use crate::{
 #[cfg(feature = "github")]
 use crate::{
     github::GitHub,
-    sources::{JobsSource, RegistrationSource, Repositories},
+    instance::NameRule,
+    sources::{JobsSource, Others, RegistrationSource, Repositories},
 };
 use std::sync::{Arc, Mutex};
 use thiserror::Error;
@@ -36,6 +37,10 @@ pub struct GuardBuilder {
     keeps_history: bool,
     #[cfg(feature = "github")]
     github: Option<(GitHub, Repositories)>,
+    #[cfg(feature = "github")]
+    others: Others,
+    #[cfg(feature = "github")]
+    names: Option<NameRule>,
 }
 
 impl Default for GuardBuilder {
@@ -53,6 +58,10 @@ impl Default for GuardBuilder {
             keeps_history: true,
             #[cfg(feature = "github")]
             github: None,
+            #[cfg(feature = "github")]
+            others: Others::none(),
+            #[cfg(feature = "github")]
+            names: None,
         }
     }
 }
@@ -80,6 +89,24 @@ impl GuardBuilder {
     #[cfg(feature = "github")]
     pub fn github(mut self, github: GitHub, repositories: Repositories) -> Self {
         self.github = Some((github, repositories));
+        self
+    }
+
+    /// Which registrations of a scope are others': a runner that was never seen by its name is held for
+    /// [`unaccounted_runners`](crate::HoldCode::UnaccountedRunners) while the scope shows one that nobody accounts for.
+    /// Default: none are.
+    #[cfg(feature = "github")]
+    pub fn others(mut self, others: Others) -> Self {
+        self.others = others;
+        self
+    }
+
+    /// How runners are named after the machines that the guard is asked about: then a registration of another name is
+    /// no such machine, unless the rule says so. [`NameRule::Equals`]: the names given are those that GitHub shows.
+    /// Default: nobody knows.
+    #[cfg(feature = "github")]
+    pub fn runner_names(mut self, rule: NameRule) -> Self {
+        self.names = Some(rule);
         self
     }
 
@@ -167,12 +194,13 @@ impl GuardBuilder {
             let github = github
                 .timed_by(clock.clone())
                 .sparing(policy.request_reserve);
-            sources.push(Arc::new(RegistrationSource::new(
+            let registration = RegistrationSource::new(
                 github.clone(),
                 clock.clone(),
                 policy.clone(),
                 records.clone(),
-            )));
+            );
+            sources.push(Arc::new(registration.accounting(self.others, self.names)));
             let jobs = JobsSource::new(github, clock.clone(), policy, repositories);
             sources.push(Arc::new(match self.has_webhooks {
                 true => jobs.narrowed_by(records.clone()),

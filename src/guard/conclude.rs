@@ -86,7 +86,9 @@ impl Recalled {
     /// The open jobs that webhooks told of the runner.
     pub(super) fn told_open(&self, runner: &Runner) -> Vec<LedgerJob> {
         let told = self.told.iter();
-        told.flat_map(|told| told.open_on(runner)).collect()
+        told.flat_map(|told| told.open_on(runner))
+            .filter(|job| !self.memory.has_closed(job.id, job.attempt))
+            .collect()
     }
 
     /// What the runner's host and its fence say.

@@ -56,6 +56,8 @@ fn jobs(
                 let moved = |at: Option<Instant>| at.map(|at| after(at, behind));
                 let jobs = jobs.into_iter().map(|job| LedgerJob {
                     queued_at: moved(job.queued_at),
+                    queued_again_at: moved(job.queued_again_at),
+                    waited_at: moved(job.waited_at),
                     opened_at: moved(job.opened_at),
                     closed_at: moved(job.closed_at),
                     ..job
@@ -92,7 +94,7 @@ impl Queues {
                     let matters = |job: &LedgerJob| match job.waits_since() {
                         Some(since) => age(asked_at, since) < policy.job_pending,
                         // In progress on a runner whose name nobody told.
-                        None => job.closed_at.is_none(),
+                        None => job.closed_at.is_none() && !job.runners.is_empty(),
                     };
                     queue.jobs.extend(jobs.into_iter().filter(matters));
                 }

@@ -16,7 +16,7 @@ use crate::{
     instance::NameRule,
     policy::Policy,
     runner::Scope,
-    sources::Repositories,
+    sources::{Others, Repositories},
     stores::StoreUrl,
 };
 use std::{env, fs};
@@ -24,6 +24,8 @@ use std::{env, fs};
 pub(super) const STORE: &str = "SCALE_IN_GUARD_STORE";
 pub(super) const SCOPE: &str = "SCALE_IN_GUARD_SCOPE";
 const RUNNER_NAME: &str = "SCALE_IN_GUARD_RUNNER_NAME";
+const OTHERS: &str = "SCALE_IN_GUARD_OTHERS";
+const OTHERS_LABELLED: &str = "SCALE_IN_GUARD_OTHERS_LABELLED";
 const GROUPS: &str = "SCALE_IN_GUARD_GROUPS";
 const REPOSITORIES: &str = "SCALE_IN_GUARD_REPOSITORIES";
 const REPOSITORIES_ARE_ALL: &str = "SCALE_IN_GUARD_REPOSITORIES_ARE_ALL";
@@ -60,6 +62,9 @@ pub struct Settings {
     /// How the names of runners follow from the ids of instances: `SCALE_IN_GUARD_RUNNER_NAME`. Default: as the shim
     /// has it.
     pub runner_name: Option<NameRule>,
+    /// Which registrations of the scope are others': `SCALE_IN_GUARD_OTHERS`, patterns of names such as `gpu-*`, and
+    /// `SCALE_IN_GUARD_OTHERS_LABELLED`, labels, each separated by commas. Default: none.
+    pub others: Others,
     /// The Auto Scaling groups whose instances a sweep looks at: `SCALE_IN_GUARD_GROUPS`.
     pub groups: Vec<String>,
     /// Whose jobs the runners take: `SCALE_IN_GUARD_REPOSITORIES` and `…_ARE_ALL`. Default: none are given.
@@ -109,7 +114,8 @@ impl Settings {
             repositories: repositories(&variables, scope.as_ref())?,
             scope,
             runner_name: variables.parsed(RUNNER_NAME, "that is how runners are named")?,
-            groups: groups(&variables),
+            others: others(&variables),
+            groups: listed(&variables, GROUPS),
             policy: policy(&variables)?,
             webhooks: variables.is_true(WEBHOOKS)?,
             mode: mode(&variables)?,
@@ -155,6 +161,7 @@ impl Settings {
         let guard = Guard::builder()
             .policy(self.policy.clone())
             .github(github.clone(), self.repositories.clone())
+            .others(self.others.clone())
             .store(self.store.open().await?)
             .deregister(github.clone());
         let guard = match self.webhooks {
@@ -188,8 +195,15 @@ fn store(variables: &Variables) -> Result<StoreUrl, SettingsError> {
     }
 }
 
-fn groups(variables: &Variables) -> Vec<String> {
-    let names = variables.get(GROUPS).unwrap_or_default().split(',');
+fn others(variables: &Variables) -> Others {
+    let named = listed(variables, OTHERS).into_iter();
+    let others = named.fold(Others::none(), |others, name| others.named(name));
+    let labels = listed(variables, OTHERS_LABELLED).into_iter();
+    labels.fold(others, |others, label| others.labelled(label))
+}
+
+fn listed(variables: &Variables, name: &str) -> Vec<String> {
+    let names = variables.get(name).unwrap_or_default().split(',');
     let names = names.map(str::trim).filter(|name| !name.is_empty());
     names.map(str::to_owned).collect()
 }

@@ -27,6 +27,8 @@ pub(super) struct Scripted<'s> {
     pub(super) running: BTreeSet<&'s str>,
     registration: ScriptedRegistration,
     jobs: Result<JobsView, ScriptedError>,
+    /// The jobs that a view ever showed.
+    shown: BTreeSet<u64>,
     reader: LogReader,
     heartbeat: Option<Heartbeat>,
     beats: Beats<'s>,
@@ -44,6 +46,7 @@ impl<'s> Scripted<'s> {
                 complete: true,
                 jobs: Vec::new(),
             }),
+            shown: BTreeSet::new(),
             reader: LogReader::default(),
             heartbeat: None,
             beats: Beats::default(),
@@ -69,7 +72,8 @@ impl<'s> Scripted<'s> {
             Event::Registration(registration) => self.registration = *registration,
             Event::Jobs(ScriptedJobs::Error(error)) => self.jobs = Err(*error),
             Event::Jobs(ScriptedJobs::View { complete, jobs }) => {
-                let jobs = jobs.iter().map(|job| self.job(job, now)).collect();
+                let jobs: Vec<_> = jobs.iter().map(|job| self.job(job, now)).collect();
+                self.shown.extend(jobs.iter().map(|job| job.id));
                 self.jobs = Ok(JobsView {
                     complete: *complete,
                     jobs,
@@ -129,6 +133,18 @@ impl<'s> Scripted<'s> {
         }
     }
 
+    /// What GitHub answers for the numbers of the jobs that webhooks opened and that the view shows no more. That is no
+    /// list: it tells the truth. So one that a view showed is over, unless a job is really running.
+    fn over(&self, view: &JobsView) -> Vec<Job> {
+        let open = self.ledger.jobs().iter().filter(|job| {
+            let is_asked_for = job.opened_at.is_some() && job.closed_at.is_none();
+            let is_shown = view.jobs.iter().any(|shown| shown.id == job.id);
+            is_asked_for && !is_shown && self.shown.contains(&job.id) && self.running.is_empty()
+        });
+        open.map(|job| Job::new(job.id, JobStatus::Completed, None))
+            .collect()
+    }
+
     pub(super) fn occupancy(&self) -> Occupancy {
         if self.running.is_empty() {
             Occupancy::Vacant
@@ -151,7 +167,11 @@ impl<'s> Scripted<'s> {
             evidence.push(match witness {
                 ScriptedWitness::Registration => self.registration(memory, now),
                 ScriptedWitness::Jobs => match &self.jobs {
-                    Ok(view) => Evidence::jobs(view.clone(), now),
+                    Ok(view) => {
+                        let mut view = view.clone();
+                        view.jobs.extend(self.over(&view));
+                        Evidence::jobs(view, now)
+                    }
                     Err(error) => error.of(Witness::Jobs, now),
                 },
                 ScriptedWitness::Lease => Evidence::lease(self.heartbeat.clone(), now),

@@ -248,6 +248,7 @@ pub(crate) fn absent_where(beside_listing: bool, scope_is_ours: bool, asked: i64
         scope_is_ours,
         listing_is_empty: false,
         was_shown: false,
+        unaccounted: Vec::new(),
     };
     Evidence::registration(absent, at(asked))
 }

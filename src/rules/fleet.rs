@@ -7,7 +7,7 @@ use crate::{
     hold::{Cause, Doubt, HoldReason},
     time::after,
 };
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::collections::BTreeSet;
 
 /// Holds while GitHub's request limit keeps a witness from being heard, the listing cannot be trusted, our clock differs from GitHub's by more than 30 s, most
 /// beacons are silent at once, or the permit budget is spent.
@@ -38,7 +38,7 @@ impl Rule for Fleet {
         let mut worst: Option<HoldReason> = None;
         for reason in reports.filter_map(|report| objection(report, look)) {
             // The gravest speaks; of equals, the one that lasts longest.
-            let grave = |reason: &HoldReason| (Reverse(reason.code() as u8), reason.retry_at);
+            let grave = |reason: &HoldReason| (gravity(&reason.cause), reason.retry_at);
             if worst
                 .as_ref()
                 .is_none_or(|known| grave(known) < grave(&reason))
@@ -53,6 +53,16 @@ impl Rule for Fleet {
             }
             None => Finding::Clear,
         }
+    }
+}
+
+/// How grave it is, of what can be the matter with a fleet: the larger, the graver.
+fn gravity(cause: &Cause) -> u8 {
+    match cause {
+        Cause::SnapshotUntrusted(_) => 3,
+        Cause::ClockSkew(_) => 2,
+        Cause::BeaconsSilent(_) => 1,
+        _ => 0,
     }
 }
 

@@ -43,8 +43,8 @@ impl Rule for Jobs {
         // The memory has those of this look, and those of earlier ones that are shown nowhere now: they
         // may have come here.
         let told = ledger.pending.map(|(job, since)| (since, job.id));
-        let remembered = look.memory.pending().iter();
-        let remembered = remembered.map(|&(job, since)| (since, job));
+        let remembered = look.memory.pending();
+        let remembered = remembered.map(|(job, since)| (since, job));
         if let Some((since, job)) = told.into_iter().chain(remembered).max() {
             let retry_at: Instant = after(since, policy.job_pending);
             return Finding::Hold(HoldReason::new(Cause::JobPending(job, since), retry_at));
@@ -65,15 +65,19 @@ impl Rule for Jobs {
 #[cfg(test)]
 mod tests {
     use crate::{
-        evidence::{Evidence, Job, JobStatus, Registration, Status, Witness},
+        evidence::{Evidence, Job, JobStatus, Registration, Signal, Status, Witness},
         hold::HoldCode::{
             JobInProgress, JobPending, JobsUnreadable, WebhookJobOpen, WebhooksUnreadable,
         },
-        ledger::Action::{Completed, InProgress, Queued, Waiting},
+        ledger::{
+            Action::{Completed, InProgress, Queued, Waiting},
+            Delivery, Ledger,
+        },
+        policy::Policy,
         rules::cases::{
-            Case, Found, alive_until, at, beat, event, failed, failed_until, finished, heard,
-            listening, no_jobs, online, partial, renewed, running, until, view, webhooks,
-            webhooks_naming,
+            Case, Found, absent, absent_where, alive_until, at, beat, event, failed, failed_until,
+            finished, heard, listening, no_jobs, offline, online, partial, renewed, running,
+            seconds, until, view, webhooks, webhooks_naming,
         },
         runner::RunnerRef,
         stage::Stage,
@@ -409,29 +413,131 @@ mod tests {
         }
     }
 
+    /// An approval, a deployment gate, a concurrency slot: a job that waits for long becomes ready late.
     #[test]
-    fn a_complete_view_closes_a_webhook_when_it_was_asked_for_grace_after_the_delivery() {
-        let opened = || webhooks([(InProgress, 1, 0)], 310);
-        for (row, view, closes) in [
-            ("299 s", no_jobs(299), false),
-            ("300 s", no_jobs(300), true),
-            ("301 s", no_jobs(301), true),
-            ("but partial", partial(310), false),
-            (
-                "but it shows the job, queued again",
-                view(true, [queued_again()], 310),
-                false,
-            ),
+    fn a_job_is_on_its_way_from_when_it_left_its_gate() {
+        let gated = |now| {
+            let job = Job {
+                changed_at: Some(at(-5_000)),
+                ..Job::new(9, JobStatus::Waiting, None)
+            };
+            [online(now), view(true, [job], now)]
+        };
+        let waits = Case::new().looks([0, 300], gated);
+        assert_eq!(waits.found("jobs"), Clear, "while it waits");
+        let released = |now| [online(now), view(true, [queued(-5_000, "x")], now)];
+        let nowhere = |now| [online(now), no_jobs(now)];
+        let elsewhere = |now| {
+            let other = RunnerRef::named("r-2");
+            let job = Job::new(9, JobStatus::InProgress, Some(other));
+            [online(now), view(true, [job], now)]
+        };
+        for (row, next) in [
+            ("queued", released as fn(i64) -> [Evidence; 2]),
+            ("nowhere", nowhere),
         ] {
-            let case = Case::new().look(310, [opened(), view]);
-            if closes {
-                assert_eq!(case.found("jobs"), Clear, "{row}");
-            } else {
-                holds_open(&case, row);
-            }
+            let left = waits.clone().look(330, next(330));
+            assert_eq!(left.found("jobs"), until(JobPending, 420), "{row}");
+            let later = |now| left.clone().look(now, nowhere(now)).found("jobs");
+            assert_eq!(later(419), until(JobPending, 420), "{row}");
+            assert_eq!(later(420), Clear, "{row}");
+            let shown = left.clone().look(340, elsewhere(340));
+            assert_eq!(shown.found("jobs"), Clear, "{row}, then elsewhere");
         }
-        let two = Case::new().look(310, [opened(), no_jobs(310), no_jobs(299)]);
-        holds_open(&two, "of two views the older one counts");
+        let elsewhere = waits.clone().look(330, elsewhere(330));
+        assert_eq!(elsewhere.found("jobs"), Clear, "another runner has it");
+        let unread = waits.look(330, [online(330), failed(Witness::Jobs, 330)]);
+        let left = unread.look(360, nowhere(360));
+        assert_eq!(
+            left.found("jobs"),
+            until(JobPending, 450),
+            "after a read that failed"
+        );
+    }
+
+    #[test]
+    fn a_runner_that_comes_back_gets_the_oldest_job() {
+        let old = |now| view(true, [queued(-5_000, "x")], now);
+        let away = Case::new().looks([0, 300], |t| [offline(false, t), old(t)]);
+        let back = away.look(330, [online(330), old(330)]);
+        assert_eq!(
+            back.found("jobs"),
+            until(JobPending, 420),
+            "it has just come up"
+        );
+        let later = back.look(420, [online(420), old(420)]);
+        assert_eq!(later.found("jobs"), Clear, "nobody takes it");
+    }
+
+    /// A queue that is never empty must not keep what is gone.
+    #[test]
+    fn a_job_queued_well_after_the_runner_was_there_cannot_come_to_it() {
+        let fresh = |now| view(true, [queued(now, "x")], now);
+        let gone = Case::new().look(-300, [online(-300), no_jobs(-300)]);
+        let gone = gone.looks([0, 60], |t| [absent(t), fresh(t)]);
+        gone.assert("jobs", Stage::Departed, Clear, "departed");
+        let soon = Case::new().look(-100, [online(-100), no_jobs(-100)]);
+        let soon = soon.looks([-60, 0], |t| [absent(t), fresh(t)]);
+        assert_eq!(
+            soon.found("jobs"),
+            until(JobPending, 90),
+            "it may have been dispatched before"
+        );
+        let phantom = Case::new().looks([0, 600, 720], |t| [absent(t), fresh(t)]);
+        phantom.assert("jobs", Stage::NeverRegistered, Clear, "it never was there");
+        let unsure = Case::new().look(-300, [online(-300), no_jobs(-300)]);
+        let unsure = unsure.look(0, [absent_where(false, true, 0), fresh(0)]);
+        assert_eq!(
+            unsure.found("jobs"),
+            until(JobPending, 90),
+            "an absence that proves nothing"
+        );
+    }
+
+    #[test]
+    fn no_view_closes_a_webhooks_job_but_by_showing_it_over() {
+        let opened = |now| webhooks([(InProgress, 1, 0)], now);
+        let nobody = |policy: &mut Policy| policy.grace = seconds(0);
+        for now in [1, 299, 300, 301, 3_600, DAY] {
+            let lacking = Case::new().look(now, [opened(now), no_jobs(now)]);
+            holds_open(&lacking, "it lacks it");
+            holds_open(&lacking.policy(nobody), "it lacks it, and grace is waived");
+        }
+        let queued = view(true, [queued_again()], 310);
+        holds_open(
+            &Case::new().look(310, [opened(310), queued]),
+            "queued again",
+        );
+        for complete in [true, false] {
+            let over = naming(JobStatus::Completed, RunnerRef::named("r-1"));
+            let case = Case::new().look(310, [opened(310), view(complete, [over], 310)]);
+            let found = if complete { Clear } else { Abstain };
+            assert_eq!(case.found("jobs"), found, "it shows it over");
+        }
+    }
+
+    /// Of more closed jobs than are remembered none closes anew.
+    #[test]
+    fn a_hundred_lost_completed_end_as_one_does() {
+        let over = |id| Job::new(id, JobStatus::Completed, None);
+        let all = |now| {
+            let mut ledger = Ledger::default();
+            for id in 0..100 {
+                ledger.receive(Delivery {
+                    action: InProgress,
+                    job_id: id,
+                    attempt: 1,
+                    runner: Some(RunnerRef::named("r-1")),
+                    labels: Vec::new(),
+                    repository: None,
+                    received_at: at(i64::try_from(id).unwrap()),
+                });
+            }
+            let told = Evidence::new("webhooks", at(now), Signal::Webhooks(ledger));
+            [online(now), told, view(true, (0..100).map(over), now)]
+        };
+        let case = Case::new().looks([200, 400], all).look(500, all(500));
+        assert_eq!(case.found("grace"), Clear, "vacant since the first look");
     }
 
     /// The webhook's own job, as a view shows it after its runner gave it back.
@@ -445,7 +551,12 @@ mod tests {
     #[test]
     fn a_closed_job_is_not_opened_again_by_the_same_id_and_attempt() {
         let opened = |attempt, now| webhooks([(InProgress, attempt, 0)], now);
-        let case = Case::new().look(300, [opened(1, 300), no_jobs(300)]);
+        let over = view(
+            true,
+            [naming(JobStatus::Completed, RunnerRef::named("r-1"))],
+            300,
+        );
+        let case = Case::new().look(300, [opened(1, 300), over]);
         assert_eq!(case.found("jobs"), Clear);
         let again = case.clone().look(360, [opened(1, 360), partial(360)]);
         assert_eq!(again.found("jobs"), Abstain);

@@ -100,8 +100,11 @@ fn is_last_word(heartbeat: &Heartbeat, look: &Look<'_>) -> bool {
         None if look.stage == Stage::Drained => return false,
         _ => {}
     }
+    // What others say lags: a little later than the last word it may still be about a job that the beacon knew.
+    let known_job = heartbeat.last_job_at;
+    let lags = |at| known_job.is_some_and(|ended| at <= after(ended, policy.beacon_ttl));
     let later = look.memory.occupied().latest_but_lease();
-    later.is_none_or(|at| at <= after(heartbeat.heard_at, look.policy.beacon_ttl))
+    later.is_none_or(|at| at <= heartbeat.heard_at || lags(at))
 }
 
 /// Holds on a silence, while serving, where the last word left a job, or after a guard deregistered the runner,

@@ -2,13 +2,14 @@
 
 use super::{Finding, Look, Rule};
 use crate::{
-    evidence::Witness,
+    evidence::{Registration, Signal, Witness},
     hold::{Cause, HoldReason, Unconfirmed},
     memory::Run,
     seen::RegistrationSeen,
     stage::{ABSENCE_CONFIRMED_AFTER, Stage},
     time::after,
 };
+use std::sync::Arc;
 
 /// Holds while the runner is launching, while its absence is not beyond doubt, and while it is
 /// offline, until it has been so for `lost_after`: jobs do run on runners that REST calls offline.
@@ -44,6 +45,14 @@ impl Rule for RegistrationSettled {
             }
             _ => {}
         }
+        if let RegistrationSeen::Absent {
+            is_accounted: false,
+            ..
+        } = seen.registration
+            && !memory.ever_seen()
+        {
+            return hold(Cause::UnaccountedRunners(unaccounted(look)), None);
+        }
         let offline = matches!(
             seen.registration,
             RegistrationSeen::Registered { offline: true, .. }
@@ -55,6 +64,23 @@ impl Rule for RegistrationSettled {
         }
         Finding::Clear
     }
+}
+
+/// The registrations that may be this runner under another name.
+fn unaccounted(look: &Look<'_>) -> Vec<Arc<str>> {
+    let mut names: Vec<_> = look
+        .evidence
+        .iter()
+        .filter_map(|evidence| match &evidence.signal {
+            Signal::Registration(Registration::Absent { unaccounted, .. }) => Some(unaccounted),
+            _ => None,
+        })
+        .flatten()
+        .cloned()
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// What an absence still wants, and when the next look can give it.
@@ -95,8 +121,8 @@ fn unconfirmed(look: &Look<'_>) -> (Unconfirmed, Option<crate::time::Instant>) {
 #[cfg(test)]
 mod tests {
     use crate::{
-        evidence::{Evidence, Witness},
-        hold::HoldCode::{AbsenceUnconfirmed, Launching, Offline},
+        evidence::{Evidence, Registration, Witness},
+        hold::HoldCode::{AbsenceUnconfirmed, Launching, Offline, UnaccountedRunners},
         rules::cases::{
             Case, Found, absent, absent_where, at, busy, event, failed, heard, listening, no_jobs,
             of_another_status, offline, online, running, seconds, until, view, webhooks,
@@ -240,6 +266,57 @@ mod tests {
             Stage::Unconfirmed,
             hold,
             "a deadline as the policy says",
+        );
+    }
+
+    /// It may be registered as config.sh calls it, by its host's name.
+    #[test]
+    fn a_runner_never_seen_may_be_one_that_nobody_accounts_for() {
+        let beside = |unaccounted: &[&str], t| {
+            let absent = Registration::Absent {
+                beside_listing: true,
+                scope_is_ours: true,
+                listing_is_empty: false,
+                was_shown: false,
+                unaccounted: unaccounted.iter().map(|&name| name.into()).collect(),
+            };
+            [Evidence::registration(absent, at(t))]
+        };
+        let foreign = |t| beside(&["ip-10-0-0-5"], t);
+        let hold = event(UnaccountedRunners);
+        let phantom = Case::new().looks([0, 600, 720], foreign);
+        phantom.assert("registration", Stage::NeverRegistered, hold, "a phantom");
+        let late = Case::new().runner(|runner| runner.launched_at(at(-601)));
+        let late = late.looks([0, 60], foreign);
+        late.assert(
+            "registration",
+            Stage::Departed,
+            hold,
+            "met after its deadline",
+        );
+        let seen = Case::new().look(-10, [online(-10)]).looks([0, 60], foreign);
+        seen.assert(
+            "registration",
+            Stage::Departed,
+            Clear,
+            "it was seen by this name",
+        );
+        let said = Case::new().looks([0, 600, 720], |t| beside(&[], t));
+        said.assert(
+            "registration",
+            Stage::NeverRegistered,
+            Clear,
+            "all are accounted for",
+        );
+        let of_two = Case::new().looks([0, 600, 720], |t| {
+            let [one] = beside(&["ip-10-0-0-5"], t);
+            [one, absent(t)]
+        });
+        of_two.assert(
+            "registration",
+            Stage::NeverRegistered,
+            hold,
+            "of two listings, one",
         );
     }
 

@@ -25,7 +25,7 @@ const REPOSITORIES_AT_ONCE: usize = 12;
 const RUNS_AT_ONCE: usize = 10;
 
 /// How many jobs that webhooks opened on one runner GitHub is asked about.
-const MOST_TOLD: usize = 3;
+const MOST_TOLD: usize = 8;
 
 /// How many of its troubles a view tells one by one.
 const TOLD: usize = 5;
@@ -234,6 +234,9 @@ impl JobsSource {
     fn concerns(&self, job: &Job, ask: &Ask) -> bool {
         let memory = ask.memory();
         let unassigned = job.status != JobStatus::Completed && !job.is_elsewhere();
+        // What waits at a gate may be released at any moment; and a runner that has just come up gets the oldest job.
+        let is_gated = job.status == JobStatus::Waiting;
+        let has_come_up = memory.may_have_come_up(after(ask.at(), -self.policy.job_pending));
         let pending_since = after(ask.at(), -self.policy.job_pending);
         let recent = job
             .changed_at
@@ -245,7 +248,7 @@ impl JobsSource {
             .as_ref()
             .is_some_and(|runner| runner.name.is_none());
         let may_be_ours = (id_unknown || no_name) && job.status != JobStatus::Completed;
-        unassigned && recent
+        unassigned && (recent || is_gated || has_come_up)
             || may_be_ours
             || job.names(ask.runner(), memory.id())
             || memory.awaits(job.id)

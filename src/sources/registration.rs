@@ -2,6 +2,7 @@
 
 use super::{
     neighbours::Neighbours,
+    others::{Others, could_be},
     shared::{Read, SharedReads, github_for, unheard},
 };
 use crate::{
@@ -9,6 +10,7 @@ use crate::{
     evidence::{Evidence, Registration, Signal, Witness},
     fleet::{FleetReport, Lifetime, Listed, Roster, Snapshot, skew_seconds},
     github::{GitHub, GitHubError, Listing, RunnerRow},
+    instance::NameRule,
     memory::Memory,
     policy::Policy,
     records::{Kept, Records},
@@ -32,6 +34,8 @@ pub struct RegistrationSource {
     clock: Arc<dyn Clock>,
     policy: Arc<Policy>,
     records: Records,
+    others: Others,
+    names: Option<NameRule>,
     listings: SharedReads<Scope, Result<Surveyed, Unheard>>,
 }
 
@@ -47,6 +51,8 @@ struct Surveyed {
     scope_is_ours: bool,
     /// Those that are asked about, not listed, and were shown before.
     shown_before: HashSet<RunnerName>,
+    /// The registrations that nobody asks about, or ever did, and that are not said to be others'.
+    unaccounted: Vec<Arc<str>>,
     skew: Option<i64>,
 }
 
@@ -99,7 +105,18 @@ impl RegistrationSource {
             clock,
             policy,
             records,
+            others: Others::none(),
+            names: None,
             listings: SharedReads::new(Result::is_err),
+        }
+    }
+
+    /// The same source, where these registrations are others', and runners are named after machines by this rule.
+    pub(crate) fn accounting(self, others: Others, names: Option<NameRule>) -> Self {
+        Self {
+            others,
+            names,
+            ..self
         }
     }
 
@@ -120,7 +137,7 @@ impl RegistrationSource {
                 };
                 Ok(evidence(registered(row), report, listing.asked_at))
             }
-            None => Ok(absent(surveyed, ask.runner(), listing.asked_at)),
+            None => Ok(self.absent(surveyed, ask.runner(), listing.asked_at)),
         }
     }
 
@@ -160,11 +177,7 @@ impl RegistrationSource {
         let listing = self.listing(ask).await;
         let surveyed = listing.value.as_ref().map_err(Clone::clone)?;
         match surveyed.find(ask)? {
-            None => Ok(absent(
-                surveyed,
-                ask.runner(),
-                asked_at.min(listing.asked_at),
-            )),
+            None => Ok(self.absent(surveyed, ask.runner(), asked_at.min(listing.asked_at))),
             // It has registered anew under its name.
             Some(row) if Some(row.id) != listed => {
                 match github.runner(&runner.scope, row.id).await? {
@@ -174,6 +187,24 @@ impl RegistrationSource {
             }
             Some(row) => Err(Unheard::Contradiction(row.id)),
         }
+    }
+
+    /// A runner that the listing lacks.
+    fn absent(&self, surveyed: &Surveyed, runner: &Runner, asked_at: Instant) -> Vec<Evidence> {
+        let nobody = surveyed.by_id.is_empty() && surveyed.snapshot != Snapshot::Inconsistent;
+        let absent = Registration::Absent {
+            beside_listing: surveyed.snapshot == Snapshot::Trusted,
+            scope_is_ours: surveyed.scope_is_ours,
+            listing_is_empty: nobody,
+            was_shown: surveyed.shown_before.contains(&runner.name),
+            unaccounted: could_be(runner, &surveyed.unaccounted, self.names.as_ref()),
+        };
+        let report = FleetReport {
+            snapshot: surveyed.snapshot.clone(),
+            clock_skew_seconds: surveyed.skew,
+            ..FleetReport::default()
+        };
+        evidence(absent, report, asked_at)
     }
 
     /// That a runner is absent was found out: all that matters is that it has not registered anew under its name. A
@@ -201,6 +232,7 @@ impl RegistrationSource {
             scope_is_ours: false,
             listing_is_empty: false,
             was_shown: false,
+            unaccounted: Vec::new(),
         };
         Ok(evidence(absent, FleetReport::default(), asked_at))
     }
@@ -208,8 +240,12 @@ impl RegistrationSource {
     /// The number under which a search for a name shows it.
     fn named(&self, named: &Listing, runner: &Runner) -> Result<Option<RunnerId>, Unheard> {
         let wanted = &runner.name;
-        let mut rows = named.rows.iter();
-        if let Some(row) = rows.find(|row| *row.name == *wanted.as_str()) {
+        // Of two rows of one name the one that has a job.
+        let rows = named
+            .rows
+            .iter()
+            .filter(|row| *row.name == *wanted.as_str());
+        if let Some(row) = rows.max_by_key(|row| row.busy) {
             return Ok(Some(row.id));
         }
         let alike = |row: &&RunnerRow| spelling(&row.name) == spelling(wanted.as_str());
@@ -281,8 +317,10 @@ impl RegistrationSource {
         let skew = skew_seconds(listing.date, asked_at, self.clock.now());
         let judged = self.judge(scope, &listing, ask.round()).await;
         let judged = judged.map_err(|error| Unheard::Store(Arc::new(error)))?;
-        let (snapshot, scope_is_ours, shown_before) = judged;
-        let rows = listing.rows;
+        let (snapshot, scope_is_ours, shown_before, unaccounted) = judged;
+        let mut rows = listing.rows;
+        // Of two rows of one name the last is found: the one that has a job.
+        rows.sort_by_key(|row| row.busy);
         Ok(Surveyed {
             by_name: rows.iter().map(|row| (row.name.clone(), row.id)).collect(),
             by_spelling: rows
@@ -294,6 +332,7 @@ impl RegistrationSource {
             snapshot,
             scope_is_ours,
             shown_before,
+            unaccounted,
             skew,
         })
     }
@@ -304,8 +343,9 @@ impl RegistrationSource {
         scope: &Scope,
         listing: &Listing,
         round: &Round,
-    ) -> Result<(Snapshot, bool, HashSet<RunnerName>), StoreError> {
+    ) -> Result<(Snapshot, bool, HashSet<RunnerName>, Vec<Arc<str>>), StoreError> {
         let asked: HashSet<_> = round.names(scope).collect();
+        let asked_spelled: HashSet<_> = asked.iter().map(|name| spelling(name.as_str())).collect();
         let rows = listing.rows.iter().map(|row| (&*row.name, row.lifetime));
         let rows: HashMap<_, _> = rows.collect();
         let listed = Listed {
@@ -336,7 +376,13 @@ impl RegistrationSource {
                 let is_shown = |name: &&RunnerName| roster.has_sighted(name);
                 let shown_before = asked.iter().copied().filter(is_shown).cloned().collect();
                 let snapshot = roster.judge(listed, worked, now, &self.policy);
-                (snapshot, roster.scope_is_ours(), shown_before)
+                let is_unaccounted = |row: &&RunnerRow| {
+                    let is_asked = asked_spelled.contains(&spelling(&row.name));
+                    !is_asked && !roster.has_shown(&row.name) && !self.others.own(row)
+                };
+                let unaccounted = listing.rows.iter().filter(is_unaccounted);
+                let unaccounted = unaccounted.map(|row| row.name.clone()).collect();
+                (snapshot, roster.scope_is_ours(), shown_before, unaccounted)
             })
             .await
     }
@@ -451,21 +497,6 @@ fn registered(row: &RunnerRow) -> Registration {
         status: row.status,
         labels: row.labels.clone(),
     }
-}
-
-fn absent(surveyed: &Surveyed, runner: &Runner, asked_at: Instant) -> Vec<Evidence> {
-    let absent = Registration::Absent {
-        beside_listing: surveyed.snapshot == Snapshot::Trusted,
-        scope_is_ours: surveyed.scope_is_ours,
-        listing_is_empty: surveyed.by_id.is_empty() && surveyed.snapshot != Snapshot::Inconsistent,
-        was_shown: surveyed.shown_before.contains(&runner.name),
-    };
-    let report = FleetReport {
-        snapshot: surveyed.snapshot.clone(),
-        clock_skew_seconds: surveyed.skew,
-        ..FleetReport::default()
-    };
-    evidence(absent, report, asked_at)
 }
 
 fn evidence(registration: Registration, report: FleetReport, asked_at: Instant) -> Vec<Evidence> {

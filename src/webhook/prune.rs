@@ -34,9 +34,7 @@ pub(super) fn prune(ledger: &mut Ledger, kind: Kind, now: Instant) -> usize {
     let jobs = std::mem::take(ledger);
     let (closed, open): (Vec<_>, Vec<_>) =
         jobs.into_iter().partition(|job| job.closed_at.is_some());
-    let (waiting, open): (Vec<_>, Vec<_>) = open
-        .into_iter()
-        .partition(|job| job.waits_since().is_some());
+    let (waiting, open): (Vec<_>, Vec<_>) = open.into_iter().partition(LedgerJob::has_no_runner);
     let closed_for = if kind == Kind::Queue {
         WAIT_OVER
     } else {
@@ -65,7 +63,7 @@ fn the_last(
     most: usize,
     now: Instant,
 ) -> (Vec<LedgerJob>, usize) {
-    let at = |job: &LedgerJob| job.closed_at.or(job.waits_since());
+    let at = |job: &LedgerJob| job.closed_at.or(job.waits_since()).or(job.waited_at);
     jobs.retain(|job| at(job).is_some_and(|at| age(now, at) <= oldest));
     jobs.sort_by_key(|job| Reverse((at(job), job.id, job.attempt)));
     let too_many = jobs.len().saturating_sub(most);
@@ -78,6 +76,8 @@ fn reduced(job: LedgerJob, is_whole: bool) -> LedgerJob {
     let job = LedgerJob {
         labels: Vec::new(),
         queued_at: None,
+        queued_again_at: None,
+        waited_at: None,
         ..job
     };
     match is_whole {

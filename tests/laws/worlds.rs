@@ -145,8 +145,14 @@ fn any_registration() -> BoxedStrategy<Registration> {
         5 => (id, any::<bool>(), status)
             .prop_map(|(id, busy, status)| Registration::Registered { id, busy, status, labels: vec![] }),
         2 => Just(Registration::absent()),
-        1 => (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>())
-            .prop_map(|(beside_listing, scope_is_ours, listing_is_empty, was_shown)| Registration::Absent { beside_listing, scope_is_ours, listing_is_empty, was_shown }),
+        1 => (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>())
+            .prop_map(|(beside_listing, scope_is_ours, listing_is_empty, was_shown, wrong_name)| Registration::Absent {
+                beside_listing,
+                scope_is_ours,
+                listing_is_empty,
+                was_shown,
+                unaccounted: if wrong_name { vec!["ip-10-0-0-5".into()] } else { vec![] },
+            }),
     ]
     .boxed()
 }

@@ -38,6 +38,7 @@ async fn it_is_deregistered_settles_and_goes_without_its_registration() {
             scope_is_ours: true,
             listing_is_empty: false,
             was_shown: false,
+            unaccounted: Vec::new(),
         };
         for absent in [Registration::absent(), untrusted] {
             let world = World::new();
@@ -277,6 +278,7 @@ async fn an_absent_runner_is_not_called_deregistered() {
         scope_is_ours: true,
         listing_is_empty: false,
         was_shown: false,
+        unaccounted: Vec::new(),
     }));
     world.later(seconds(90));
     let doubted = guard.retire(&runner(), never).await;

@@ -13,9 +13,10 @@ use scale_in_guard::{
     Decision, Guard, Policy, Runner, Scope,
     github::{API_URL, ApiUrl, GitHub, PlainHttp, Repository},
     guard::GuardBuilder,
+    instance::NameRule,
     runner::{RunnerId, RunnerName},
     shadow::busy_only,
-    sources::Repositories,
+    sources::{Others, Repositories},
     store::Store,
     stores::StoreUrl,
 };
@@ -74,6 +75,19 @@ pub(crate) struct Deployment {
     /// No other repository can use these runners: the jobs view may say vacant
     #[arg(long, requires = "repos")]
     repos_are_all: bool,
+
+    /// How runners are named after the names given: equals, ends-with, contains or template:ghr-{instance}. Without it,
+    /// while the scope shows a registration that nobody asks about, or ever did, a runner never seen is not given back
+    #[arg(long, value_name = "RULE")]
+    runner_names: Option<NameRule>,
+
+    /// These registrations of the scope are others': a pattern of names, such as gpu-*; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    others: Vec<String>,
+
+    /// So are those with this label; may be given several times
+    #[arg(long, value_name = "LABEL")]
+    others_labelled: Vec<String>,
 
     /// scale-in-guard webhook keeps what GitHub's webhooks tell in the same store: read it. Jobs found there hold
     #[arg(long)]
@@ -212,13 +226,25 @@ impl Deployment {
         let guard = Guard::builder()
             .policy(policy)
             .github(github.clone(), repositories)
+            .others(self.others())
             .store(self.place.store().await?);
+        let guard = match &self.runner_names {
+            Some(rule) => guard.runner_names(rule.clone()),
+            None => guard,
+        };
         let guard = match self.webhooks {
             true => guard.webhooks(),
             false => guard,
         };
         let guard = if self.shadow { guard.shadow() } else { guard };
         Ok((guard, github))
+    }
+
+    fn others(&self) -> Others {
+        let named = self.others.iter().map(String::as_str);
+        let others = named.fold(Others::none(), Others::named);
+        let labels = self.others_labelled.iter().map(String::as_str);
+        labels.fold(others, Others::labelled)
     }
 
     fn repositories(&self) -> Result<Repositories, Fault> {

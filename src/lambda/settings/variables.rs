@@ -1,8 +1,8 @@
 //! The variables that mean us.
 
 use super::{
-    API, GROUPS, LIMITS, MODE, POLICY, REPOSITORIES, REPOSITORIES_ARE_ALL, RUNNER_NAME, SCOPE,
-    STORE, SettingsError, WEBHOOKS, credentials, log,
+    API, GROUPS, LIMITS, MODE, OTHERS, OTHERS_LABELLED, POLICY, REPOSITORIES, REPOSITORIES_ARE_ALL,
+    RUNNER_NAME, SCOPE, STORE, SettingsError, WEBHOOKS, credentials, log,
 };
 use crate::stores::REDIS_PASSWORD;
 use std::{collections::BTreeMap, fmt, str::FromStr};
@@ -11,8 +11,10 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 const OURS: &str = "SCALE_IN_GUARD_";
 
 /// Every variable of our own.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 14] = [
     GROUPS,
+    OTHERS,
+    OTHERS_LABELLED,
     LIMITS,
     STORE,
     SCOPE,
