@@ -41,7 +41,7 @@ pub use jit::{IfTaken, Jit, JitError, JitRequest, JitRequestBuilder, JitRequestE
 pub use limits::Limits;
 pub use retry::Retry;
 pub use runners::{Connection, Listing, RunnerRow};
-pub use runs::{Repository, RunStatus, RunsPage};
+pub use runs::{Repository, Run, RunStatus, RunsPage};
 #[cfg(feature = "intake")]
 pub(crate) use send::plainly;
 pub use tokens::{RegistrationError, RegistrationToken, RegistrationTokens};

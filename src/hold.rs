@@ -50,7 +50,7 @@ hold_codes! {
     /// A view of the jobs shows one in progress that names this runner.
     JobInProgress = "job_in_progress", "GitHub shows the job completed; GitHub ends a job on a self-hosted runner after 5 days at the latest.";
     /// A webhook opened a job on this runner, and nothing closed it.
-    WebhookJobOpen = "webhook_job_open", "Its completed delivery; GitHub's job endpoint; a complete jobs view without it, grace after the delivery; a live beacon that has been free for lease_ttl + lease_overrun; 5 days at the latest.";
+    WebhookJobOpen = "webhook_job_open", "Its completed delivery; GitHub's answer for its number: completed, or 404 twice; a live beacon that has been free for lease_ttl + lease_overrun; 5 days at the latest.";
     /// A queued job could be on its way to this runner.
     JobPending = "job_pending", "The job is taken, or job_pending has passed since it was created or changed. A source that gives no such instant holds for as long as it shows the job queued.";
     /// Nothing of the jobs view could be read.

@@ -38,6 +38,17 @@ pub enum Corroboration {
     Both,
 }
 
+/// Who must deny a `busy: true` for [`Policy::stale_busy_after`] before it is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StaleBusyBy {
+    /// A live beacon that reports no job, beside a complete view of the jobs that shows none.
+    #[default]
+    Beacon,
+    /// Such a view alone. For fleets without beacons whose runners GitHub shows busy for ever.
+    Jobs,
+}
+
 /// Why a policy was refused. Every message names the key.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -127,6 +138,8 @@ macro_rules! policy {
             pub max_observation_gap: Option<TimeDelta>,
             /// Who must corroborate a `busy: false`. Default: [`Corroboration::Any`].
             pub corroboration: Corroboration,
+            /// Who must deny a stale `busy: true`. Default: [`StaleBusyBy::Beacon`].
+            pub stale_busy_by: StaleBusyBy,
             /// A kill budget: `5`, or `"10%"` of the runners a sweep asks about. Default: none.
             pub max_permits_per_sweep: Option<PermitBudget>,
             /// How much of GitHub's hourly request limit the guard's reads leave to others: `500`, or a share.
@@ -140,6 +153,7 @@ macro_rules! policy {
                     $($key: $default,)*
                     max_observation_gap: None,
                     corroboration: Corroboration::Any,
+                    stale_busy_by: StaleBusyBy::Beacon,
                     max_permits_per_sweep: None,
                     request_reserve: RequestReserve::default(),
                 }
@@ -149,7 +163,7 @@ macro_rules! policy {
         impl Policy {
             /// The keys of a policy file.
             pub const KEYS: &'static [&'static str] = &[
-                $(stringify!($key),)* "max_observation_gap", "corroboration", "max_permits_per_sweep",
+                $(stringify!($key),)* "max_observation_gap", "corroboration", "stale_busy_by", "max_permits_per_sweep",
                 "request_reserve",
             ];
 
@@ -212,9 +226,6 @@ policy! {
     ask_deadline = TimeDelta::seconds(10);
     /// How long one sweep may take in all. Default 5 minutes.
     sweep_deadline = TimeDelta::minutes(5);
-    /// How long a full scan of the jobs serves as the ground on which webhooks narrow what is read. Default 1 hour:
-    /// deliveries get lost, and nobody tells (GitHub's documentation of webhooks).
-    full_scan_every = TimeDelta::hours(1);
 }
 
 /// Periods that may be zero: what they wait for can be waived. The others make nothing work.
@@ -224,7 +235,6 @@ const MAY_BE_ZERO: &[&str] = &[
     "job_pending",
     "lease_overrun",
     "max_clock_skew",
-    "full_scan_every",
 ];
 
 impl Policy {
@@ -356,6 +366,7 @@ impl Serialize for Policy {
             map.serialize_entry(key, &period(value))?;
         }
         map.serialize_entry("corroboration", &self.corroboration)?;
+        map.serialize_entry("stale_busy_by", &self.stale_busy_by)?;
         if let Some(budget) = &self.max_permits_per_sweep {
             map.serialize_entry("max_permits_per_sweep", budget)?;
         }
@@ -383,8 +394,17 @@ impl<'de> Deserialize<'de> for Policy {
                         return Err(A::Error::custom(format!("{key}: given twice")));
                     }
                     match key.as_str() {
+                        // Of an earlier version, where it changed what is read: now all is.
+                        "full_scan_every" => {
+                            let text: String = map.next_value().map_err(named)?;
+                            parse_period(&text)
+                                .map_err(|why| A::Error::custom(format!("{key}: {why}")))?;
+                        }
                         "corroboration" => {
                             policy.corroboration = map.next_value().map_err(named)?
+                        }
+                        "stale_busy_by" => {
+                            policy.stale_busy_by = map.next_value().map_err(named)?
                         }
                         "max_permits_per_sweep" => {
                             policy.max_permits_per_sweep = map.next_value().map_err(named)?;
@@ -433,6 +453,7 @@ mod tests {
         for key in Policy::KEYS {
             let value = match *key {
                 "corroboration" => "\"both\"",
+                "stale_busy_by" => "\"jobs\"",
                 "max_permits_per_sweep" => "\"10%\"",
                 "request_reserve" => "500",
                 "beacon_ttl" | "ask_deadline" => "\"61s\"",

@@ -2,20 +2,10 @@
 
 use crate::time::Instant;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
-
-/// How many repositories a receiver marks in a scope.
-#[cfg(feature = "webhook")]
-const MOST_REPOSITORIES: usize = 2_000;
 
 /// What one receiver tells of itself in one scope: the record of kind [`Kind::Receiver`](crate::store::Kind) under the
 /// GitHub `*`, the ledger's scope and the name `receiver-NAME`. It is written before an event is answered with 2xx,
 /// and at least every 15 s: its age in the store is the receiver's heartbeat.
-///
-/// To read only the repositories with an event since a full scan of jobs: remember `boot` and `events` of every receiver
-/// when that scan *began*. They are told by each whose `boot` is the same, that was never silent for longer than a
-/// heartbeat, that refused and missed nothing more, and has not `overflowed`: those with a number above the
-/// remembered `events`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ReceiverRecord {
@@ -32,12 +22,6 @@ pub struct ReceiverRecord {
     /// How many events of this scope this run was told of.
     #[serde(default)]
     pub events: u64,
-    /// The number of each repository's last event, from 1; the names in lower case.
-    #[serde(default)]
-    pub repositories: BTreeMap<Arc<str>, u64>,
-    /// There were more repositories than it can mark (2,000): any other may have had an event, too.
-    #[serde(default)]
-    pub overflowed: bool,
     /// What it refused in this run, whatever scope it was of.
     #[serde(default)]
     pub refused: Refused,
@@ -80,16 +64,9 @@ impl ReceiverRecord {
         }
     }
 
-    /// Marks an event of a repository.
+    /// Counts an event.
     #[cfg(feature = "webhook")]
-    pub(crate) fn mark(&mut self, repository: &str) {
+    pub(crate) fn count(&mut self) {
         self.events = self.events.saturating_add(1);
-        let name: Arc<str> = repository.to_lowercase().into();
-        let has_room = self.repositories.len() < MOST_REPOSITORIES;
-        if has_room || self.repositories.contains_key(&name) {
-            self.repositories.insert(name, self.events);
-        } else {
-            self.overflowed = true;
-        }
     }
 }

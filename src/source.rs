@@ -172,12 +172,6 @@ impl Ask {
         }
     }
 
-    /// Whether nothing may be left out that could be: it is the last look before a runner goes.
-    #[must_use]
-    pub fn wants_all(&self) -> bool {
-        self.second_look.is_some()
-    }
-
     /// Whether it is known why the runner is absent, if it is: no listing has to show that again.
     #[cfg(feature = "github")]
     pub(crate) fn knows_absence(&self) -> bool {

@@ -2,9 +2,9 @@
 
 mod jobs;
 mod neighbours;
+mod open_runs;
 mod others;
 mod registration;
-mod scan;
 mod shared;
 
 pub use jobs::{JobsSource, Repositories};

@@ -3,7 +3,7 @@
 use crate::{
     decision::Basis,
     memory::{Memory, Run},
-    policy::Policy,
+    policy::{Policy, StaleBusyBy},
     runner::Runner,
     seen::{RegistrationSeen, Seen},
     time::{Instant, after, age},
@@ -261,19 +261,21 @@ fn is_silent(seen: &Seen<'_>, memory: &Memory, now: Instant, policy: &Policy) ->
     !seen.beacons.unreadable && !live && !alive
 }
 
-/// Since when the flag has said *busy* against a complete and clear view of the jobs and a live
-/// beacon that reports no job.
+/// Since when the flag has said *busy* against a complete and clear view of the jobs and, but where the policy waives
+/// it, a live beacon that reports no job.
 fn busy_refuted_since(
     seen: &Seen<'_>,
     memory: &Memory,
     now: Instant,
     policy: &Policy,
 ) -> Option<Instant> {
-    let flag = memory
-        .busy()?
-        .since
-        .max(seen.beacons.attests_vacancy_since?);
-    Some(flag.max(memory.jobs_clear_at(seen, now, policy)?))
+    let busy_since = memory.busy()?.since;
+    let denied_since = match policy.stale_busy_by {
+        StaleBusyBy::Beacon => seen.beacons.attests_vacancy_since?,
+        StaleBusyBy::Jobs => busy_since,
+    };
+    let clear_since = memory.jobs_clear_at(seen, now, policy)?;
+    Some(busy_since.max(denied_since).max(clear_since))
 }
 
 /// Since when a worker process that is there has outlived its job, against a complete and clear

@@ -91,11 +91,12 @@ pub(super) struct RunsJson {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct RunJson {
     id: Option<u64>,
+    status: Option<String>,
 }
 
 impl Page for RunsJson {
-    /// A run's number; `None` for a row that does not say.
-    type Row = Option<u64>;
+    /// A run; `None` for a row that does not say which.
+    type Row = Option<super::runs::Run>;
 
     fn total(&self) -> Option<u64> {
         self.total_count
@@ -103,7 +104,17 @@ impl Page for RunsJson {
 
     fn rows(self) -> Vec<Self::Row> {
         let rows = self.workflow_runs.into_iter();
-        rows.map(|row| row?.id).collect()
+        rows.map(|row| {
+            let RunJson { id, status } = row?;
+            let is = |word| status.as_deref() == Some(word);
+            Some(super::runs::Run {
+                id: id?,
+                is_over: is("completed"),
+                is_in_progress: is("in_progress"),
+                is_requested: is("requested"),
+            })
+        })
+        .collect()
     }
 }
 

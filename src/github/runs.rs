@@ -4,6 +4,7 @@ use super::{
     GitHub, GitHubError,
     call::{Call, Right},
     models,
+    pages::Page,
 };
 use crate::{
     evidence::Job,
@@ -64,8 +65,6 @@ impl fmt::Display for Repository {
 /// The statuses of runs that can have a job in progress, or get one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunStatus {
-    /// `requested`.
-    Requested,
     /// `waiting`.
     Waiting,
     /// `pending`.
@@ -78,26 +77,33 @@ pub enum RunStatus {
 
 impl RunStatus {
     /// All of them in the order in which a run goes through them: read so, a run that moves on
-    /// between two reads is not missed. The last comes first as well, for a run whose next job waits moves
-    /// back.
-    pub const IN_ORDER: [Self; 6] = [
-        Self::InProgress,
-        Self::Requested,
-        Self::Waiting,
-        Self::Pending,
-        Self::Queued,
-        Self::InProgress,
-    ];
+    /// between two reads is not missed. One that moves back, for its next job waits, is among the newest, which are read
+    /// before, or was in progress at an earlier look.
+    ///
+    /// `requested` is not among them: such a run has just been made, and is among the newest.
+    pub const IN_ORDER: [Self; 4] = [Self::Waiting, Self::Pending, Self::Queued, Self::InProgress];
 
     fn as_str(self) -> &'static str {
         match self {
-            Self::Requested => "requested",
             Self::Waiting => "waiting",
             Self::Pending => "pending",
             Self::Queued => "queued",
             Self::InProgress => "in_progress",
         }
     }
+}
+
+/// A run in a list of whatever status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Its number.
+    pub id: u64,
+    /// Whether GitHub says that it is completed. Its other words for a status are taken for *not over*.
+    pub is_over: bool,
+    /// Whether GitHub says that it is in progress.
+    pub is_in_progress: bool,
+    /// Whether GitHub says that it is requested: no list of [`RunStatus`] shows it.
+    pub is_requested: bool,
 }
 
 /// A list, and whether it is all there is.
@@ -137,16 +143,40 @@ impl GitHub {
         let call = Call::get(url, &repository.0, Right::ReadActions);
         let pages = github.pages_if_changed::<models::RunsJson>(&call).await?;
         let several = pages.pages > 1;
-        let once = RunsPage::of(pages, |&id| id, RUNS_CAP);
+        let once = RunsPage::of(pages, |run: &Run| run.id, RUNS_CAP);
+        let ids = |page: RunsPage<Run>| page.rows.into_iter().map(|run| run.id);
         if !several {
-            return Ok(once);
+            return Ok(RunsPage {
+                is_whole: once.is_whole,
+                rows: ids(once).collect(),
+            });
         }
         let pages = github.pages_if_changed::<models::RunsJson>(&call).await?;
-        let twice = RunsPage::of(pages, |&id| id, RUNS_CAP);
-        let rows: BTreeSet<u64> = once.rows.into_iter().chain(twice.rows).collect();
+        let twice = RunsPage::of(pages, |run: &Run| run.id, RUNS_CAP);
+        let is_whole = once.is_whole && twice.is_whole;
+        let rows: BTreeSet<u64> = ids(once).chain(ids(twice)).collect();
         Ok(RunsPage {
             rows: rows.into_iter().collect(),
-            is_whole: once.is_whole && twice.is_whole,
+            is_whole,
+        })
+    }
+
+    /// The newest hundred runs of a repository, whatever their status. The lists by status are a search index, which
+    /// can be behind this one, or empty.
+    ///
+    /// # Errors
+    /// [`GitHubError`] when they could not be read.
+    pub async fn newest_runs(&self, repository: &Repository) -> Result<RunsPage<Run>, GitHubError> {
+        let mut url = self.api().in_scope(&repository.0, &["actions", "runs"]);
+        url.query_pairs_mut()
+            .append_pair("exclude_pull_requests", "true")
+            .append_pair("per_page", "100");
+        let call = Call::get(url, &repository.0, Right::ReadActions);
+        let answer = self.ask_whether_changed::<models::RunsJson>(&call).await?;
+        let rows = answer.body.rows();
+        Ok(RunsPage {
+            is_whole: rows.iter().all(Option::is_some),
+            rows: rows.into_iter().flatten().collect(),
         })
     }
 

@@ -201,11 +201,9 @@ impl GuardBuilder {
                 records.clone(),
             );
             sources.push(Arc::new(registration.accounting(self.others, self.names)));
-            let jobs = JobsSource::new(github, clock.clone(), policy, repositories);
-            sources.push(Arc::new(match self.has_webhooks {
-                true => jobs.narrowed_by(records.clone()),
-                false => jobs,
-            }));
+            let jobs =
+                JobsSource::new(github, clock.clone(), policy, repositories, records.clone());
+            sources.push(Arc::new(jobs));
         }
         sources.extend(self.sources);
         if sources.is_empty() {

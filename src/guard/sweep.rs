@@ -11,7 +11,7 @@ use crate::{
     evidence::{Claim, Evidence, Registration, Signal, Status, shown_id},
     fleet::FleetReport,
     hold::HoldCode,
-    policy::Policy,
+    policy::{Policy, StaleBusyBy},
     runner::Runner,
     source::{Ask, Cost, Depth, Round, Share},
     time::{Instant, after},
@@ -299,7 +299,7 @@ impl Guard {
         let (so_far, _) = self.decide(&runner, &evidence, &recalled, None);
         let is_passed_over =
             whom == Whom::NeverRegistered && so_far.assessment().last_registered.is_some();
-        if !is_passed_over && is_worth_a_scan(&so_far) {
+        if !is_passed_over && is_worth_a_scan(&so_far, self.policy()) {
             let ask = ask.knowing(shown_id(&evidence));
             let scans = self.gather(&ask, |source| !cheap(source.cost()));
             evidence.extend(scans.await);
@@ -365,11 +365,13 @@ pub(super) fn distinct(mut runners: Vec<Runner>) -> Vec<Runner> {
 
 /// Whether a dear witness could change the answer, now or later: not where a cheap one says, by itself,
 /// that the runner has a job or could not be heard, nor where GitHub's request limit holds anyway.
-fn is_worth_a_scan(so_far: &Decision) -> bool {
+fn is_worth_a_scan(so_far: &Decision, policy: &Policy) -> bool {
     let claims = so_far.assessment().claims;
     !so_far.reasons().any(|reason| match reason.code() {
-        // A flag that a live beacon denies may be refuted by the jobs.
-        HoldCode::Busy => claims.lease != Claim::Vacant,
+        // A flag that a live beacon denies may be refuted by the jobs, and by them alone where the policy says so.
+        HoldCode::Busy => {
+            claims.lease != Claim::Vacant && policy.stale_busy_by == StaleBusyBy::Beacon
+        }
         HoldCode::LeaseLive
         | HoldCode::SelfUpdate
         | HoldCode::RegistrationUnreadable

@@ -42,8 +42,9 @@ mod tests {
     use crate::{
         evidence::Witness,
         hold::HoldCode::{Busy, RegistrationUnreadable},
+        policy::StaleBusyBy,
         rules::cases::{Case, Found, absent, busy, event, failed, failed_until, of_another_status},
-        rules::cases::{offline, online, until},
+        rules::cases::{no_jobs, offline, online, partial, running, until, view},
         stage::Stage,
     };
 
@@ -114,6 +115,51 @@ mod tests {
         ] {
             Case::once(evidence).assert("busy_flag", stage, found, row);
         }
+    }
+
+    #[test]
+    fn a_flag_that_the_jobs_alone_deny_for_long_is_given_up_where_the_policy_says_so() {
+        let told = |now| [busy(now), no_jobs(now)];
+        let looks = |now| {
+            Case::new()
+                .looks((0..now).step_by(300), told)
+                .look(now, told(now))
+        };
+        for (by, now, stage) in [
+            (StaleBusyBy::Beacon, 3_600, Stage::Serving),
+            (StaleBusyBy::Beacon, 36_000, Stage::Serving),
+            (StaleBusyBy::Jobs, 3_599, Stage::Serving),
+            (StaleBusyBy::Jobs, 3_600, Stage::BusyRefuted),
+        ] {
+            let case = looks(now).policy(|policy| policy.stale_busy_by = by);
+            assert_eq!(case.judged("busy_flag").0, stage, "{by:?} at {now}");
+        }
+        let partly = |now: i64| match now {
+            1_800 => [busy(now), partial(now)],
+            _ => told(now),
+        };
+        let case = Case::new()
+            .looks((0..3_600).step_by(300), partly)
+            .look(3_600, told(3_600));
+        let case = case.policy(|policy| policy.stale_busy_by = StaleBusyBy::Jobs);
+        assert_eq!(
+            case.judged("busy_flag").0,
+            Stage::BusyRefuted,
+            "a partial look breaks no run"
+        );
+        let shown = |now: i64| match now {
+            1_800 => [busy(now), view(true, [running()], now)],
+            _ => told(now),
+        };
+        let case = Case::new()
+            .looks((0..3_600).step_by(300), shown)
+            .look(3_600, told(3_600));
+        let case = case.policy(|policy| policy.stale_busy_by = StaleBusyBy::Jobs);
+        assert_eq!(
+            case.judged("busy_flag").0,
+            Stage::Serving,
+            "a job was shown between"
+        );
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! The workflow jobs, as GitHub shows them: the view that can say *vacant*.
 
 use super::{
-    scan::Scans,
+    open_runs::{Found, Recalled, RunMemory},
     shared::{Read, SharedReads, github_for, unheard},
 };
 use crate::{
     clock::Clock,
     evidence::{Evidence, Job, JobStatus, JobsView, Signal, Witness},
-    fleet::MAX_GITHUB_SKEW,
-    github::{GitHub, GitHubError, Repository, RunStatus},
+    github::{GitHub, GitHubError, Repository, Run, RunStatus},
     policy::Policy,
     records::Records,
     runner::Scope,
@@ -17,7 +16,11 @@ use crate::{
 };
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
-use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Repositories that are read at the same time, and runs of each. The client keeps the requests at once below
 /// GitHub's limit.
@@ -93,21 +96,19 @@ impl Repositories {
     }
 }
 
-/// The witness `jobs`: every run that is requested, waiting, pending, queued or in progress, with its
-/// jobs.
+/// The witness `jobs`: every run that is waiting, pending, queued or in progress, the newest of whatever
+/// status, and those that were not over when last seen; each with its jobs.
 ///
 /// The view is *complete*, and can say *vacant*, when every repository that could use the runner was read
-/// to its last page, below the 1,000 results that GitHub shows at the most.
+/// to its last page, below the 1,000 results that GitHub shows at the most, and no run was found to be missing there.
 #[derive(Debug)]
 pub struct JobsSource {
     github: GitHub,
     clock: Arc<dyn Clock>,
     policy: Arc<Policy>,
     repositories: Repositories,
-    /// By the scope, and whether everything was to be read.
-    views: SharedReads<(Scope, bool), View>,
-    /// Where webhooks narrow what is read.
-    scans: Option<Scans>,
+    views: SharedReads<Scope, View>,
+    runs: RunMemory,
 }
 
 /// What one scan showed.
@@ -120,10 +121,8 @@ struct View {
     troubles: Vec<String>,
     /// What GitHub said instead of an answer.
     errors: Vec<GitHubError>,
-    /// Where there is a run that is not over.
-    open: BTreeSet<Repository>,
-    /// Whether a repository was passed over.
-    is_narrowed: bool,
+    /// What became of the runs of each repository.
+    runs: BTreeMap<Repository, Found>,
 }
 
 impl JobsSource {
@@ -132,6 +131,7 @@ impl JobsSource {
         clock: Arc<dyn Clock>,
         policy: Arc<Policy>,
         repositories: Repositories,
+        records: Records,
     ) -> Self {
         Self {
             github,
@@ -139,42 +139,32 @@ impl JobsSource {
             policy,
             repositories,
             views: SharedReads::new(|view| !view.errors.is_empty()),
-            scans: None,
+            runs: RunMemory::new(records),
         }
-    }
-
-    /// The same source, which reads no more than what webhooks told of, where that is enough.
-    pub(crate) fn narrowed_by(self, records: Records) -> Self {
-        let scans = Some(Scans::new(records, Arc::clone(&self.policy)));
-        Self { scans, ..self }
     }
 
     /// Reads every repository that could have a job for the scope's runners.
     async fn read(&self, github: &GitHub, ask: &Ask) -> View {
         let (scope, deadline) = (&ask.runner().scope, ask.deadline());
-        let all = self.repositories.of(scope);
-        // Where our clock is off, nobody knows how long ago anything was.
-        let is_in_time = |github: &GitHub| github.ahead().abs() <= MAX_GITHUB_SKEW;
-        let scans = self.scans.as_ref();
-        let Some(scans) = scans.filter(|_| !ask.wants_all() && is_in_time(github)) else {
-            return read(github, all).await;
+        let repositories = self.repositories.of(scope);
+        let recalled = self.runs.recall(scope, deadline).await;
+        let (recalled, trouble) = match recalled {
+            Ok(recalled) => (recalled, None),
+            Err(what) => (Recalled::default(), Some(what)),
         };
-        let plan = scans.plan(scope, all, self.clock.now(), deadline).await;
-        let mut view = read(github, plan.wanted.clone()).await;
-        view.is_narrowed = !plan.is_full();
-        // Nothing to read is nothing new.
-        view.any |= plan.wanted.is_empty();
-        let (open, is_whole) = (std::mem::take(&mut view.open), view.troubles.is_empty());
-        if is_in_time(github) {
-            let now = self.clock.now();
-            scans.done(scope, plan, open, is_whole, now, deadline).await;
-        }
+        let mut view = read(github, repositories, &recalled).await;
+        view.want(trouble.is_none(), || {
+            let what = trouble.unwrap_or_default();
+            format!("which runs were not over at the last look: {what}")
+        });
+        let now = self.clock.now();
+        self.runs.keep(scope, &view.runs, now, deadline).await;
         view
     }
 
     /// What GitHub says of the jobs that a webhook opened on this runner, and that the view does not show: one whose
-    /// `completed` was lost is over, GitHub may say. And whether it said something of each of them.
-    async fn told(&self, ask: &Ask, view: &View) -> (Vec<Job>, bool) {
+    /// `completed` was lost is over, GitHub may say; so is one that it does not know at two looks.
+    async fn told(&self, ask: &Ask, view: &View) -> Vec<Job> {
         let github = &github_for(&self.github, ask);
         let shown = |id: u64| {
             view.jobs
@@ -183,22 +173,30 @@ impl JobsSource {
         };
         let mut told: Vec<_> = ask.told().iter().filter(|told| !shown(told.id)).collect();
         told.sort_by_key(|told| Reverse(told.opened_at));
-        let mut are_all = told.len() <= MOST_TOLD;
         let mut jobs = Vec::new();
         for told in told.into_iter().take(MOST_TOLD) {
             let repository = told.repository.as_deref();
-            let repository = repository.and_then(|name| name.parse().ok());
-            let job = match &repository {
-                Some(repository) => github.job(repository, told.id).await.unwrap_or_else(|error| {
-                    tracing::debug!(job = told.id, %error, "a job that a webhook opened cannot be read");
-                    None
-                }),
-                None => None,
+            let Some(repository) = repository.and_then(|name| name.parse().ok()) else {
+                continue;
             };
-            are_all &= job.is_some();
-            jobs.extend(job);
+            match github.job(&repository, told.id).await {
+                Ok(Some(job)) => jobs.push(job),
+                Ok(None) => {
+                    let scope = &ask.runner().scope;
+                    match self.runs.is_gone(scope, told.id, self.clock.now()).await {
+                        Ok(true) => jobs.push(Job::new(told.id, JobStatus::Completed, None)),
+                        Ok(false) => {}
+                        Err(error) => {
+                            tracing::warn!(job = told.id, %error, "that GitHub does not know it could not be remembered")
+                        }
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(job = told.id, %error, "a job that a webhook opened cannot be read");
+                }
+            }
         }
-        (jobs, are_all)
+        jobs
     }
 
     /// The view of the ask's scope: read once a round; of an earlier round only where it shows this
@@ -216,15 +214,7 @@ impl JobsSource {
         let read = || self.read(github, ask);
         let views = &self.views;
         views
-            .get(
-                // Where nothing narrows what is read, every view is of all.
-                (scope.clone(), ask.wants_all() && self.scans.is_some()),
-                ask.round(),
-                asked_at,
-                since,
-                occupied,
-                read,
-            )
+            .get(scope.clone(), ask.round(), asked_at, since, occupied, read)
             .await
     }
 
@@ -280,10 +270,11 @@ impl EvidenceSource for JobsSource {
         let mut evidence = Vec::new();
         let jobs = view.jobs.iter().filter(|job| self.concerns(job, ask));
         let mut jobs: Vec<_> = jobs.cloned().collect();
-        let (told, are_all) = self.told(ask, view).await;
+        let told = self.told(ask, view).await;
+        // Lists that lack a job which is not over may lack others.
+        let is_silent = told.iter().any(|job| job.status != JobStatus::Completed);
         jobs.extend(told);
-        // A view that passed repositories over lacks a job for that: it closes none.
-        let is_whole = view.troubles.is_empty() && (are_all || !view.is_narrowed);
+        let is_whole = view.troubles.is_empty() && !is_silent;
         // What was not even asked for could hold: such a view says something only where it shows a job.
         let is_shut = view.errors.iter().any(|error| error.retry_at().is_some());
         if view.any && !(is_shut && jobs.is_empty()) {
@@ -305,56 +296,49 @@ impl EvidenceSource for JobsSource {
     }
 }
 
-async fn read(github: &GitHub, repositories: Vec<Repository>) -> View {
+async fn read(github: &GitHub, repositories: Vec<Repository>, recalled: &Recalled) -> View {
     let views = stream::iter(repositories)
-        .map(|repository| read_repository(github, repository))
+        .map(|repository| {
+            let known = recalled.of(&repository);
+            read_repository(github, repository, known)
+        })
         .buffer_unordered(REPOSITORIES_AT_ONCE);
     views
         .fold(View::default(), |all, one| async { all.and(one) })
         .await
 }
 
-async fn read_repository(github: &GitHub, repository: Repository) -> View {
+/// Which runs of a repository there are to read, and where they were found.
+#[derive(Default)]
+struct Runs {
+    /// Found in a list by status.
+    listed: BTreeSet<u64>,
+    /// Not over in the list of the newest.
+    newest: BTreeSet<u64>,
+    /// Over in that list.
+    over: BTreeSet<u64>,
+    /// In progress in any list.
+    in_progress: BTreeSet<u64>,
+}
+
+/// Reads the newest runs, then those of every status that is not over, in the order in which a run goes through them,
+/// and then the jobs of each; and those of the runs that were not over when last seen.
+async fn read_repository(github: &GitHub, repository: Repository, known: BTreeSet<u64>) -> View {
     let mut view = View::default();
-    let mut runs = BTreeSet::new();
-    let mut in_progress = BTreeSet::<u64>::new();
-    let last = RunStatus::IN_ORDER.len() - 1;
-    for (place, status) in RunStatus::IN_ORDER.into_iter().enumerate() {
-        // The view is partial once a list could not be read; what is in progress still holds, if it is shown at once.
-        let has_failed = !view.errors.is_empty();
-        let read = match (has_failed, place == last) {
-            (false, _) => github.runs(&repository, status).await,
-            (true, true) => github.unrepeated().runs(&repository, status).await,
-            (true, false) => continue,
-        };
-        match read {
-            Ok(page) => {
-                view.any = true;
-                view.want(page.is_whole, || {
-                    format!("{repository}: not every {status} run is shown")
-                });
-                if status == RunStatus::InProgress {
-                    in_progress.extend(&page.rows);
-                }
-                runs.extend(page.rows);
-            }
-            Err(error) => {
-                let is_refused = error
-                    .status()
-                    .is_some_and(|status| (400..500).contains(&status));
-                let is_shut = error.retry_at().is_some() || error.is_of_the_app();
-                view.fail(error);
-                // Where the first is refused, so are the others.
-                if is_refused || is_shut {
-                    break;
-                }
-            }
-        }
-    }
-    if !runs.is_empty() {
-        view.open.insert(repository.clone());
-    }
-    let jobs = stream::iter(runs)
+    let runs = view.read_lists(github, &repository).await;
+    let remembered = known.iter().filter(|run| !runs.over.contains(run));
+    let wanted: BTreeSet<u64> = runs
+        .listed
+        .union(&runs.newest)
+        .chain(remembered)
+        .copied()
+        .collect();
+    // Of a run that cannot be read nobody can tell that it is over.
+    let mut found = Found {
+        open: wanted.clone(),
+        unknown: BTreeSet::new(),
+    };
+    let jobs = stream::iter(wanted)
         .map(|run| {
             let repository = &repository;
             async move { (run, github.jobs(repository, run).await) }
@@ -362,6 +346,7 @@ async fn read_repository(github: &GitHub, repository: Repository) -> View {
         .buffer_unordered(RUNS_AT_ONCE);
     let mut jobs = std::pin::pin!(jobs);
     while let Some((run, read)) = jobs.next().await {
+        let is_listed = runs.listed.contains(&run);
         match read {
             Ok(page) => {
                 view.any = true;
@@ -369,25 +354,113 @@ async fn read_repository(github: &GitHub, repository: Repository) -> View {
                     format!("{repository}: not every job of run {run} is shown")
                 });
                 // Other runs may have none yet.
-                let has_jobs = !page.rows.is_empty() || !in_progress.contains(&run);
+                let has_jobs = !page.rows.is_empty() || !runs.in_progress.contains(&run);
                 view.want(has_jobs, || {
                     format!("{repository}: run {run} is in progress and shows no job")
                 });
+                let mut rows = page.rows.iter();
+                let is_over = match page.rows.is_empty() {
+                    true => !is_listed && !runs.newest.contains(&run),
+                    false => rows.all(|job| job.status == JobStatus::Completed),
+                };
+                // The lists by status are a search index, which may be behind, or empty.
+                view.want(is_listed || is_over, || {
+                    format!("{repository}: run {run} is not over, and no list by status shows it")
+                });
+                if is_over && !is_listed {
+                    found.open.remove(&run);
+                }
                 view.jobs.extend(page.rows);
             }
-            Err(error) => view.fail(error),
+            Err(error) => {
+                if error.status() == Some(404) {
+                    found.open.remove(&run);
+                    found.unknown.insert(run);
+                }
+                view.fail(error);
+            }
         }
     }
+    view.runs.insert(repository.clone(), found);
     view
 }
 
 impl View {
+    /// Reads the lists of a repository's runs.
+    async fn read_lists(&mut self, github: &GitHub, repository: &Repository) -> Runs {
+        let mut runs = Runs::default();
+        match github.newest_runs(repository).await {
+            Ok(page) => {
+                self.any = true;
+                self.want(page.is_whole, || {
+                    format!("{repository}: not every one of the newest runs can be read")
+                });
+                for run in page.rows {
+                    let place = match run {
+                        Run { is_over: true, .. } => &mut runs.over,
+                        // No list by status is asked for these.
+                        Run {
+                            is_requested: true, ..
+                        } => &mut runs.listed,
+                        _ => &mut runs.newest,
+                    };
+                    place.insert(run.id);
+                    if run.is_in_progress {
+                        runs.in_progress.insert(run.id);
+                    }
+                }
+            }
+            Err(error) => {
+                if self.is_shut_by(error) {
+                    return runs;
+                }
+            }
+        }
+        let last = RunStatus::IN_ORDER.len() - 1;
+        for (place, status) in RunStatus::IN_ORDER.into_iter().enumerate() {
+            // The view is partial once a list could not be read; what is in progress still holds, if it is shown at once.
+            let has_failed = !self.errors.is_empty();
+            let read = match (has_failed, place == last) {
+                (false, _) => github.runs(repository, status).await,
+                (true, true) => github.unrepeated().runs(repository, status).await,
+                (true, false) => continue,
+            };
+            match read {
+                Ok(page) => {
+                    self.any = true;
+                    self.want(page.is_whole, || {
+                        format!("{repository}: not every {status} run is shown")
+                    });
+                    if status == RunStatus::InProgress {
+                        runs.in_progress.extend(&page.rows);
+                    }
+                    runs.listed.extend(page.rows);
+                }
+                Err(error) => {
+                    if self.is_shut_by(error) {
+                        break;
+                    }
+                }
+            }
+        }
+        runs
+    }
+
+    /// Notes why a list could not be read: whether the others need not be asked for.
+    fn is_shut_by(&mut self, error: GitHubError) -> bool {
+        let status = error.status();
+        let is_refused = status.is_some_and(|status| (400..500).contains(&status));
+        let is_shut = error.retry_at().is_some() || error.is_of_the_app();
+        self.fail(error);
+        is_refused || is_shut
+    }
+
     fn and(mut self, other: Self) -> Self {
         self.jobs.extend(other.jobs);
         self.troubles.extend(other.troubles);
         self.errors.extend(other.errors);
         self.any |= other.any;
-        self.open.extend(other.open);
+        self.runs.extend(other.runs);
         self
     }
 

@@ -143,7 +143,7 @@ impl Writer {
             self.missed = self.missed.saturating_add(u64::from(is_missed));
             for scope in event.scopes() {
                 let own = self.own(scope);
-                own.record.mark(&event.repository);
+                own.record.count();
                 keys.push(own.key.clone());
                 touched.push(scope.in_lower_case());
             }

@@ -24,7 +24,7 @@ async fn a_sweep_reads_each_list_once_and_each_permit_costs_one_request() {
     let guard = world.guard();
     let held = sweep(&guard, fleet.clone()).await;
     assert_eq!(held.len(), 250);
-    let reads = BTreeMap::from([("listing", 3), ("runs", 6), ("jobs", 25)]);
+    let reads = BTreeMap::from([("listing", 3), ("runs", 5), ("jobs", 25)]);
     assert_eq!(kinds(world.asked()), reads);
 
     world.clock.advance(minutes(5));
@@ -67,7 +67,7 @@ async fn asks_at_the_same_time_share_one_read_of_the_jobs() {
     assert_eq!(decisions.len(), 20);
     let kinds = kinds(world.asked());
     assert_eq!(kinds["runner"], 20);
-    assert!(kinds["runs"] < 6 * 20, "{kinds:?}");
+    assert!(kinds["runs"] < 5 * 20, "{kinds:?}");
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn a_read_that_began_too_long_ago_is_not_shared() {
         let (guard, runner) = (guard.clone(), fleet[0].clone());
         tokio::spawn(async move { guard.can_terminate(&runner).await.verdict() })
     };
-    while kinds_of(&world).get("runs").copied() < Some(6) {
+    while kinds_of(&world).get("runs").copied() < Some(5) {
         tokio::task::yield_now().await;
     }
     // The last list of runs is on its way, and answers what was so before the job.
@@ -196,7 +196,7 @@ async fn a_sweep_that_is_pulled_slowly_reads_again() {
 }
 
 #[tokio::test]
-async fn an_hour_of_sweeps_in_the_steady_state_costs_less_than_a_thousand_of_its_requests() {
+async fn an_hour_of_sweeps_in_the_steady_state_costs_less_than_a_third_of_its_requests() {
     let world = World::of("org:acme").await;
     let repositories: Vec<_> = (0..60)
         .map(|number| format!("acme/r-{number:02}"))
@@ -226,7 +226,7 @@ async fn an_hour_of_sweeps_in_the_steady_state_costs_less_than_a_thousand_of_its
     let guard = world.asking(Repositories::all(all)).build().unwrap();
     // The first sweep reads everything; then an hour of sweeps begins, between which every job makes progress.
     let _ = sweep(&guard, fleet.clone()).await;
-    assert_eq!(world.github.primary_requests(), 1 + 60 * 6 - 60 + 40);
+    assert_eq!(world.github.primary_requests(), 1 + 60 * 5 + 40);
     world.github.clear_requests();
     for _ in 0..12 {
         world.clock.advance(minutes(5));
@@ -241,13 +241,13 @@ async fn an_hour_of_sweeps_in_the_steady_state_costs_less_than_a_thousand_of_its
             }
         }
     }
-    // For each sweep the listing, a list of runs and one of jobs for each run, and one runner that may go.
-    assert_eq!(world.github.primary_requests(), 12 * (1 + 40 + 40 + 1));
+    // For each sweep the listing, two lists of runs and one of jobs for each run, and one runner that may go.
+    assert_eq!(world.github.primary_requests(), 12 * (1 + 2 * 40 + 40 + 1));
     // Where nothing changes, it is the listing and whoever may go.
     world.github.clear_requests();
     world.clock.advance(minutes(5));
     let mut decisions = guard.sweep(fleet.clone());
     while decisions.next().await.unwrap().verdict() == Verdict::Hold {}
     assert_eq!(world.github.primary_requests(), 2);
-    assert_eq!(world.github.request_count(), 2 + 60 * 6 + 40);
+    assert_eq!(world.github.request_count(), 2 + 60 * 5 + 40);
 }

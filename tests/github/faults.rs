@@ -71,7 +71,16 @@ const LIMITED: Cells = [RL, RL, RL, JL, UL, D, AL, AL];
 /// What only an answer with a body can have.
 const IN_A_BODY: Cells = [R, R, R, J, U, Cell::None, A, A];
 /// What only a list can do.
-const OF_A_LIST: Cells = [R, R, Cell::None, J, U, Cell::None, Cell::None, Cell::None];
+const OF_A_LIST: Cells = [
+    R,
+    R,
+    Cell::None,
+    Cell::Hold(&[JobInProgress]),
+    U,
+    Cell::None,
+    Cell::None,
+    Cell::None,
+];
 /// An empty list is an answer. What the look before saw, the other lists and the run itself contradict it.
 const EMPTY: Cells = [
     Cell::Hold(&[SnapshotUntrusted]),
@@ -269,7 +278,7 @@ impl Endpoint {
             Self::Listing => "GET /repos/acme/atlas/actions/runners?per_page=100",
             Self::ByName => "GET /repos/acme/atlas/actions/runners?name=r-1&per_page=100",
             Self::ByNumber => "GET /repos/acme/atlas/actions/runners/1",
-            Self::Runs => "GET /repos/acme/atlas/actions/runs?status=in_progress",
+            Self::Runs => "GET /repos/acme/atlas/actions/runs",
             Self::Jobs => "GET /repos/acme/atlas/actions/runs/",
             Self::Delete => "DELETE /repos/acme/atlas/actions/runners/1",
             Self::Installation => "GET /repos/acme/atlas/installation",
@@ -451,8 +460,10 @@ async fn play(row: &Row, endpoint: Endpoint, cell: Cell) {
         play.shows_no_secret(&said.text);
         let most = match endpoint {
             Endpoint::Delete => 1,
-            // A list for each status.
-            Endpoint::Runs if row.cells == EMPTY => RunStatus::IN_ORDER.len(),
+            // The newest, and a list for each status.
+            Endpoint::Runs if row.cells == EMPTY => RunStatus::IN_ORDER.len() + 1,
+            // The newest are answered, and what is in progress is asked for once more.
+            Endpoint::Runs if row.cells == OF_A_LIST => row.requests + 2,
             // What is in progress is asked for once more.
             Endpoint::Runs | Endpoint::Installation | Endpoint::Token => row.requests + 1,
             _ => row.requests,

@@ -46,7 +46,7 @@ async fn all_at_once(guard: &Guard, fleet: &[Runner]) -> Vec<Decision> {
 async fn the_reserve_is_left_to_others_whatever_is_asked_at_once() {
     for (limit, reserve, left) in [
         (40, RequestReserve::Count(15), 15),
-        (40, RequestReserve::Percent(10), 4),
+        (38, RequestReserve::Percent(10), 4),
         (55, RequestReserve::Percent(90), 50),
         (30, RequestReserve::Count(30), 30),
         (20, RequestReserve::Count(0), 0),
@@ -82,7 +82,7 @@ async fn the_reserve_is_left_to_others_whatever_is_asked_at_once() {
         world.clock.set(began + TimeDelta::hours(1));
         let decision = guard.can_terminate(&fleet[0]).await;
         let is_limited = codes(&decision).contains(&HoldCode::RateLimited);
-        assert_eq!(is_limited, left + 6 > limit, "{reserve:?} of {limit}");
+        assert_eq!(is_limited, left + 5 > limit, "{reserve:?} of {limit}");
     }
 }
 
@@ -234,7 +234,7 @@ async fn what_has_not_changed_costs_nothing_of_the_limit() {
     }
     // A runner each time; its lists of runs and jobs say that they are what they were.
     assert_eq!(world.github.primary_requests(), 5);
-    assert_eq!(world.github.request_count(), 5 * (1 + 6 + 10));
+    assert_eq!(world.github.request_count(), 5 * (1 + 5 + 10));
 }
 
 #[tokio::test]

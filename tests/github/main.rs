@@ -18,6 +18,7 @@ mod jobs;
 mod limits;
 mod log;
 mod machines;
+mod names;
 mod outage;
 mod phantoms;
 mod refusals;
@@ -26,6 +27,7 @@ mod retire;
 #[path = "../contract/schema.rs"]
 mod schema;
 mod select;
+mod silent_lists;
 mod simulation;
 mod tokens;
 mod world;

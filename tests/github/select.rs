@@ -8,7 +8,7 @@ const REPO: &str = "repo:acme/atlas";
 
 /// What GitHub was asked for a permit each, beside one scan of the jobs.
 fn permits(count: usize) -> BTreeMap<&'static str, usize> {
-    BTreeMap::from([("runner", count), ("runs", 6)])
+    BTreeMap::from([("runner", count), ("runs", 5)])
 }
 
 /// Registered runners that nobody has looked at.
@@ -127,7 +127,7 @@ async fn a_cold_memory_costs_one_listing_and_what_must_stay_comes_last() {
     for decision in &decisions {
         held_for(decision, HoldCode::GraceWindow);
     }
-    let reads = BTreeMap::from([("listing", 1), ("runs", 6)]);
+    let reads = BTreeMap::from([("listing", 1), ("runs", 5)]);
     assert_eq!(kinds(world.asked()), reads);
 
     // One that nobody has looked at is no better than one that must stay.

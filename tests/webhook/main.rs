@@ -14,7 +14,6 @@ mod command;
 mod delivery;
 mod guard;
 mod ledger;
-mod narrow;
 mod pruning;
 mod receiver;
 mod record;

@@ -155,10 +155,12 @@ impl World {
         let Repository(scope, name) = repository;
         let seen = self.seen(asked.now);
         let status = asked.request.parameter("status");
+        let is_silent = self.view.run_lists_are_silent && status.is_some();
         let is_asked = |run: &SeenRun<'_>| {
-            status.is_none_or(|asked| {
-                *run.status == *asked || run.conclusion.as_deref() == Some(asked)
-            })
+            !is_silent
+                && status.is_none_or(|asked| {
+                    *run.status == *asked || run.conclusion.as_deref() == Some(asked)
+                })
         };
         let rows: Vec<_> = seen.runs(name).filter(is_asked).collect();
         let is_search = |name: &&str| asked.request.parameter(name).is_some();

@@ -22,6 +22,7 @@ pub(super) struct View {
     pub(super) hidden_by_id: HashSet<Name>,
     pub(super) hidden_jobs: HashSet<JobId>,
     pub(super) run_statuses: HashMap<u64, Arc<str>>,
+    pub(super) run_lists_are_silent: bool,
     pub(super) drifts: bool,
     pub(super) claimed_total: Option<usize>,
     pub(super) skew: TimeDelta,
@@ -89,6 +90,12 @@ impl FakeGitHub {
                 None => world.view.run_statuses.remove(&run),
             };
         });
+    }
+
+    /// Empties every list of runs that is filtered by a status, with a total of 0, as GitHub's search index does for hours.
+    /// The list of all runs stays as it is. Or fills them again.
+    pub fn silence_run_lists(&self, are_silent: bool) {
+        self.change(|world, _| world.view.run_lists_are_silent = are_silent);
     }
 
     /// Leaves a runner out of the listing, whose total agrees; asked for by number it is there. Or
