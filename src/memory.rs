@@ -567,7 +567,7 @@ impl Memory {
     }
 
     /// Whether it may have come up since then, for all that is known before this look.
-    #[cfg(feature = "guard")]
+    #[cfg(feature = "github")]
     pub(crate) fn may_have_come_up(&self, since: Instant) -> bool {
         let was_away = self.absent.is_some() || self.offline.is_some();
         was_away || self.came_up.is_some_and(|at| at > since)

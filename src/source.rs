@@ -117,6 +117,10 @@ pub struct Ask {
     round: Round,
     deadline: Deadline,
     told: Arc<[LedgerJob]>,
+    #[cfg_attr(
+        not(feature = "github"),
+        allow(dead_code, reason = "for GitHub's listing")
+    )]
     second_look: Option<SecondLook>,
 }
 

@@ -190,3 +190,12 @@ fn unknown_words_of_github_are_read() {
     let status: Status = serde_json::from_str(r#""napping""#).expect("a status");
     assert_eq!(status, Status::Other);
 }
+
+/// A policy, or a history kept as a scenario, of an earlier version.
+#[test]
+fn a_key_that_means_nothing_any_more_is_read() {
+    let read = |json| serde_json::from_str::<Policy>(json);
+    let policy = read(r#"{"full_scan_every": "1h"}"#).unwrap();
+    assert_eq!(policy, Policy::default());
+    assert!(read(r#"{"full_scan_every": "-1h"}"#).is_err());
+}
