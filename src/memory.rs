@@ -386,7 +386,6 @@ impl Memory {
         }
         self.observe_pending(seen, now, policy);
         seen.jobs.remember_gated(&mut self.gated);
-        self.gated.sort_unstable();
         let surplus = self.gated.len().saturating_sub(GATED);
         self.gated.drain(..surplus);
         self.open = seen.ledger.open;

@@ -511,7 +511,7 @@ impl<'e> JobsSeen<'e> {
         (self.pending, self.gated) = (pending, gated);
     }
 
-    /// Which of the jobs that were `known` to wait, and of those that do, wait as far as anybody can tell.
+    /// Which of the jobs that were `known` to wait, and of those that do, wait as far as anybody can tell, by number.
     pub(crate) fn remember_gated(&self, known: &mut Vec<u64>) {
         if self.read == 0 {
             return;
